@@ -1,0 +1,94 @@
+# Type `make` for what there is.
+
+# A checkout that belongs to somebody else, or none at all, has no version to stamp: that mustn't stop a build.
+export GOFLAGS ?= -buildvcs=false
+
+.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million services clean web web-needs web-lint web-test web-size
+
+help:
+	@echo 'make demo      the product on this machine with a loan book made for it: needs Go, nothing else'
+	@echo 'make test      everything that CI runs; installs what is missing on Debian as root, else says what to install'
+	@echo 'make lint      formatting, go vet, staticcheck, go.mod'
+	@echo 'make bench     benchmarks (make bench-latency: from a status change to the screen; make bench-idle, bench-unicast,'
+	@echo '               bench-broadcast, bench-million: the pusher beside others, see docs/benchmarks.md)'
+	@echo 'make build     the four programs into bin/'
+	@echo 'make web       the client, the Vue components and the demo page from their sources (make web-size: what they weigh)'
+	@echo 'make services  a shell with a private PostgreSQL and Redis for single tests: go test ./store/...'
+	@echo 'make clean     removes bin/ and what was built in web/'
+
+# Whoever tries it waits for the compiler, from empty caches: no debug information, and no inlining in go-redis, whose
+# generated commands take a fifth of the time with it.
+demo_flags := -ldflags='-s -w' -gcflags=all=-dwarf=false -gcflags='github.com/redis/go-redis/v9=-l -dwarf=false'
+
+demo:
+	@echo 'Compiling Duebell; the first time takes a minute or two.'
+	@CGO_ENABLED=0 go build $(demo_flags) -o bin/duebell ./cmd/duebell
+	@exec bin/duebell demo
+
+build:
+	CGO_ENABLED=0 go build -o bin/ ./cmd/...
+
+# Pointer checks inside of the translated SQLite take half of the time of every test on it, and aren't ours.
+race_flags := -gcflags='modernc.org/...=-d=checkptr=0'
+
+test:
+	@scripts/install-test-needs
+	@$(MAKE) --no-print-directory lint build web-lint web-test
+	CGO_ENABLED=0 go test -run DoesNotAllocate ./delivery/socket # the race detector allocates
+	scripts/with-services env CGO_ENABLED=1 go test -race $(race_flags) -timeout 20m ./...
+
+# Without cgo all of this shares the build cache of `build`.
+lint:
+	@echo 'gofmt -l'; unformatted=$$(find . -name '*.go' -not -path '*/node_modules/*' -exec gofmt -l {} +) && test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
+	go mod tidy -diff
+	CGO_ENABLED=0 go vet ./...
+	CGO_ENABLED=0 go vet -C tools ./...
+	CGO_ENABLED=0 go vet -C bench ./...
+	CGO_ENABLED=0 go build -C tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	CGO_ENABLED=0 bin/staticcheck ./...
+
+# Node.js 20.19 or later, the machine's or one in bin/node, and the packages of the lock file.
+with_node := scripts/with-node
+node_modules := web/node_modules/.package-lock.json
+
+$(node_modules): web/package-lock.json
+	cd web && ../$(with_node) npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
+
+web: $(node_modules)
+	cd web && ../$(with_node) npm run build
+
+web-lint: $(node_modules)
+	cd web && ../$(with_node) npm run lint
+
+# In browsers too, against the programs in bin/.
+web-test: $(node_modules) build web-size
+	cd web && ../$(with_node) npm run verify -w demo
+	cd web && DUEBELL_BIN=$(CURDIR)/bin/duebell ../$(with_node) npm test
+
+# Minified and gzipped, in KB of 1,000 bytes; fails above the budget.
+web-size: $(node_modules)
+	@cd web && ../$(with_node) npm run --silent size
+
+bench:
+	@scripts/install-test-needs
+	scripts/with-services go test -bench . -benchmem -run '^$$' ./...
+
+# From POST /v1/status-changes to the frame on the screen, 500 times, in one process and with three.
+bench-latency:
+	@scripts/install-test-needs
+	scripts/with-services go test -bench StatusChangeToFrame -benchtime 500x -run '^$$' ./cmd/internal/program
+
+# The pusher beside Centrifugo and gorilla/websocket; the first time Centrifugo has to be compiled, some minutes.
+bench-idle bench-unicast bench-broadcast bench-million: build
+	@scripts/install-test-needs
+	@CGO_ENABLED=0 go build -C bench -o ../bin/bench .
+	@test -x bin/centrifugo || { echo 'Compiling Centrifugo'; CGO_ENABLED=0 go build -C bench -trimpath -ldflags='-s -w' -o ../bin/centrifugo github.com/centrifugal/centrifugo/v6; }
+	@scripts/with-services bin/bench -bin bin $(@:bench-%=%)
+
+services:
+	@scripts/install-test-needs
+	-@scripts/with-services
+
+clean:
+	rm -rf bin web/node_modules web/*/dist

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"duebell/delivery"
+	"duebell/store"
+)
+
+// rig is what the servers stand on.
+type rig struct {
+	bin      string // folder of the programs
+	database string
+	redisURL string
+	redis    *redis.Client
+}
+
+func newRig(bin string) (*rig, error) {
+	r := &rig{bin: bin, database: os.Getenv("TEST_POSTGRES_URL"), redisURL: os.Getenv("TEST_REDIS_URL")}
+	if r.database == "" || r.redisURL == "" {
+		return nil, fmt.Errorf("TEST_POSTGRES_URL and TEST_REDIS_URL must be set: run it by make, or in scripts/with-services")
+	}
+	options, err := redis.ParseURL(r.redisURL)
+	if err != nil {
+		return nil, err
+	}
+	r.redis = redis.NewClient(options)
+	migrate := exec.Command(r.bin+"/duebell", "migrate")
+	migrate.Env = append(os.Environ(), r.env()...)
+	if out, err := migrate.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("migrate: %w: %s", err, out)
+	}
+	return r, nil
+}
+
+func (r *rig) env(more ...string) []string {
+	return append([]string{"DATABASE_URL=" + r.database, "REDIS_URL=" + r.redisURL, "AUTH_JWT_SECRET=" + secret, "LOG_LEVEL=warn", "LOG_FORMAT=text"}, more...)
+}
+
+// pusher starts cmd/pusher. Its messages come as a worker publishes them, through delivery.Publisher, but were never in the
+// database, which couldn't take so many a second: so the sweep, which would notice, is off.
+func (r *rig) pusher(host string) (*target, error) {
+	t := &target{name: "duebell", address: host + ":8080"}
+	err := t.run(r.bin+"/pusher", nil, r.env("PUSHER_ADDR="+t.address, "PUSHER_OPS_ADDR="+host+":8092", "SWEEP_INTERVAL=24h", "MAX_CONNECTIONS_PER_ADDRESS=100000"))
+	if err != nil {
+		return t, err
+	}
+	publisher := delivery.NewPublisher(r.redis, slog.New(slog.DiscardHandler), nil)
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = publisher.Run(ctx) })
+	t.end = func() { stop(); running.Wait() }
+	link := url
+	revs := map[int]int64{}
+	t.publish = func(_ context.Context, users []int) error {
+		now := time.Now()
+		changes := make([]store.Change, 0, len(users))
+		for _, user := range users {
+			revs[user]++
+			rev := revs[user]
+			changes = append(changes, store.Change{Recipient: userName(user), From: rev - 1, Counts: store.Counts{Rev: rev, Unread: rev, Unseen: rev, Total: rev},
+				Items: []store.Notification{{ID: notificationID(rev), Kind: kind, Title: title, Body: body, Data: append(dataOf(now), '}'), URL: &link,
+					CreatedAt: now.UTC(), CreatedRev: rev, Rev: rev}}})
+		}
+		publisher.Committed(changes)
+		return nil
+	}
+	return t, nil
+}
+
+// seed writes a notification into the inbox of each of the first users, and says the query with which clients resume before it.
+func (r *rig) seed(ctx context.Context, users int) (query string, err error) {
+	db, err := store.Open(ctx, r.database, store.Options{})
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	const batch = 500
+	for first := 0; first < users; first += batch {
+		id := fmt.Sprintf("bench-%d-%d", first, time.Now().UnixNano())
+		if _, err := db.AddRequest(ctx, store.Request{ID: id, Body: []byte(`{}`), BodyHash: id}); err != nil {
+			return "", err
+		}
+		_, err := db.TellRequest(ctx, id, func(store.Request) (t store.Telling, err error) {
+			var drafts []store.Draft
+			for user := first; user < min(first+batch, users); user++ {
+				t.IDs = append(t.IDs, userName(user))
+				drafts = append(drafts, store.Draft{Recipient: userName(user), Kind: kind, Title: title, Body: body, URL: url,
+					Data: append(dataOf(time.Unix(0, 0)), '}'), Key: id + userName(user)})
+			}
+			t.Tell = func(map[string]store.Person, time.Time) ([]store.Draft, error) { return drafts, nil }
+			return t, nil
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	epoch, _, err := db.Heads(ctx, []string{userName(0)})
+	return "?rev=0&epoch=" + epoch, err
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usageText = `usage: bench [-bin FOLDER] idle | unicast | broadcast | million
+
+Run it by make in the folder above: bench-idle, bench-unicast, bench-broadcast, bench-million.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("bench", flag.ExitOnError)
+	flags.Usage = func() { fmt.Fprint(os.Stderr, usageText); flags.PrintDefaults() }
+	bin := flags.String("bin", "bin", "folder of the programs under test")
+	sessions := flags.Int("sessions", 0, "how many; 0: what the benchmark is about")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	measure := map[string]func(context.Context, *rig, int) (any, error){"idle": idle, "unicast": unicast, "broadcast": broadcast, "million": million}
+	switch name := flags.Arg(0); name {
+	case "client":
+		return runClient()
+	case "gorilla":
+		return runGorilla(flags.Arg(1), flags.Arg(2))
+	default:
+		do, ok := measure[name]
+		if !ok {
+			flags.Usage()
+			os.Exit(2)
+		}
+		r, err := newRig(*bin)
+		if err != nil {
+			return err
+		}
+		result, err := do(ctx, r, *sessions)
+		if err != nil {
+			return err
+		}
+		text, err := json.Marshal(result)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("RESULT %s\n", text)
+		return nil
+	}
+}

@@ -1,0 +1,10 @@
+// Command worker is one of Duebell's three programs; `worker --help` says what it does.
+package main
+
+import (
+	"os"
+
+	"duebell/cmd/internal/program"
+)
+
+func main() { os.Exit(program.Main(program.WorkerSpec)) }

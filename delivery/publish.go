@@ -1,0 +1,239 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"duebell/store"
+)
+
+const (
+	// What waits for Redis. Beyond it changes are dropped: pushers find them in the store at their next sweep.
+	maxQueuedChanges = 100_000
+	maxQueuedBytes   = 64 << 20
+	// encodeAtOnce: the first changes of a large transaction are on their way while the others are encoded.
+	encodeAtOnce = 256
+	// A batch is at most this long, unless one change is longer.
+	maxBatchBytes = 256 << 10
+	// A change with more is only hinted at, and sessions read it in pages.
+	maxLiveItems = 100
+	maxLiveBytes = 512 << 10
+
+	publishTimeout = 3 * time.Second
+	flushTimeout   = 2 * time.Second // at the end
+	epochInterval  = 30 * time.Second
+)
+
+// Publisher tells all pushers what was committed, through Redis. It loses messages when Redis does, and when more waits
+// than it may keep: the pushers' sweep finds what was missed. It is safe for concurrent use.
+type Publisher struct {
+	redis   redis.UniversalClient
+	log     *slog.Logger
+	metrics *publisherMetrics
+
+	epochs epochReader
+	epoch  atomic.Pointer[string]
+
+	mu      sync.Mutex
+	queue   []change
+	bytes   int      // of frames in queue
+	control []string // payloads for controlChannel
+	wake    chan struct{}
+}
+
+// epochReader is what the epoch is read from: a *store.DB.
+type epochReader interface {
+	Heads(ctx context.Context, recipients []string) (epoch string, heads []store.Head, err error)
+}
+
+// NewPublisher makes a publisher; it sends once Run runs. The registry may be nil.
+func NewPublisher(client redis.UniversalClient, log *slog.Logger, registry prometheus.Registerer) *Publisher {
+	return &Publisher{
+		redis:   client,
+		log:     log,
+		metrics: newPublisherMetrics(registry),
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// ReadEpoch lets Run find out the database's epoch, which then travels with each change: a session of a database that was
+// restored since is reset at once. Without it the sweep does that within its interval. Call it before Run.
+func (p *Publisher) ReadEpoch(db epochReader) { p.epochs = db }
+
+// Committed queues what a transaction did to inboxes. It never blocks; call it after the commit, with what
+// store.Options.Committed gets.
+func (p *Publisher) Committed(changes []store.Change) {
+	for some := range slices.Chunk(changes, encodeAtOnce) {
+		p.add(some)
+	}
+}
+
+func (p *Publisher) add(changes []store.Change) {
+	encoded := make([]change, 0, len(changes))
+	size := 0
+	for i := range changes {
+		c := encodeChange(&changes[i])
+		size += len(c.frame)
+		encoded = append(encoded, c)
+	}
+	p.mu.Lock()
+	full := len(p.queue)+len(encoded) > maxQueuedChanges || p.bytes+size > maxQueuedBytes
+	if !full {
+		p.queue = append(p.queue, encoded...)
+		p.bytes += size
+	}
+	p.mu.Unlock()
+	if full {
+		p.metrics.dropped.WithLabelValues("queue_full").Add(float64(len(encoded)))
+		return
+	}
+	p.signal()
+}
+
+// encodeChange makes the frame. An inbox that was erased, and a change too big for one frame, are only a hint.
+func encodeChange(c *store.Change) change {
+	out := change{recipient: c.Recipient, from: c.From, rev: c.Rev}
+	if c.Reset || len(c.Items)+len(c.Removed) > maxLiveItems {
+		return out
+	}
+	out.frame = changesFrame(c.From, c.Rev, c.Counts, c.Items, c.Removed, c.ReadThrough)
+	if len(out.frame) > maxLiveBytes {
+		out.frame = nil
+	}
+	return out
+}
+
+// Revoked tells all pushers that tokens of a user were revoked, once that is committed (store.DB.Revoke). It never blocks.
+func (p *Publisher) Revoked(userID string) {
+	payload, _ := json.Marshal(controlMessage{Revoked: userID}) // a string always encodes
+	p.mu.Lock()
+	full := len(p.control) >= maxQueuedChanges
+	if !full {
+		p.control = append(p.control, string(payload))
+	}
+	p.mu.Unlock()
+	if full {
+		p.metrics.dropped.WithLabelValues("queue_full").Inc()
+		return
+	}
+	p.signal()
+}
+
+func (p *Publisher) signal() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // Run will look anyway
+	}
+}
+
+// Run publishes until ctx is done, then, for two seconds at most, what still waits, and returns nil.
+func (p *Publisher) Run(ctx context.Context) error {
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	if p.epochs != nil {
+		reading.Go(func() { p.followEpoch(ctx) })
+	}
+	// A round trip that is under way is ended by its time-out alone: ctx would drop what it carries.
+	working := context.WithoutCancel(ctx)
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-p.wake:
+			p.publishQueued(working)
+		}
+	}
+	ending, cancel := context.WithTimeout(working, flushTimeout)
+	defer cancel()
+	p.publishQueued(ending)
+	return nil
+}
+
+func (p *Publisher) followEpoch(ctx context.Context) {
+	for {
+		wait := epochInterval
+		if epoch, _, err := p.epochs.Heads(ctx, nil); err == nil {
+			p.epoch.Store(&epoch)
+		} else if p.epoch.Load() == nil {
+			wait = time.Second
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// publishQueued sends all that waits at this moment.
+func (p *Publisher) publishQueued(ctx context.Context) {
+	p.mu.Lock()
+	queue, control := p.queue, p.control
+	p.queue, p.control, p.bytes = nil, nil, 0
+	p.mu.Unlock()
+	const atOnce = 2000
+	for len(queue)+len(control) > 0 {
+		n := min(atOnce, len(queue))
+		p.publish(ctx, queue[:n], control)
+		queue, control = queue[n:], nil
+	}
+}
+
+// publish sends changes with one round trip: a batch for each shard that has any.
+func (p *Publisher) publish(ctx context.Context, changes []change, control []string) {
+	epoch := ""
+	if e := p.epoch.Load(); e != nil {
+		epoch = *e
+	}
+	pipe := p.redis.Pipeline()
+	var counts []int // of changes, by command
+	var batches [shards][]byte
+	var inBatch [shards]int
+	send := func(shard int) {
+		pipe.Publish(ctx, shardChannels[shard], batches[shard])
+		counts = append(counts, inBatch[shard])
+		batches[shard], inBatch[shard] = nil, 0
+	}
+	sentAt := time.Now().UnixMicro()
+	for i := range changes {
+		c := &changes[i]
+		shard := shardOf(c.recipient)
+		if len(batches[shard]) > 0 && len(batches[shard])+len(c.frame) > maxBatchBytes {
+			send(shard)
+		}
+		if batches[shard] == nil {
+			batches[shard] = appendBatchHead(make([]byte, 0, len(c.frame)+len(c.recipient)+64), epoch, sentAt)
+		}
+		batches[shard] = appendChange(batches[shard], c)
+		inBatch[shard]++
+	}
+	for shard := range batches {
+		if batches[shard] != nil {
+			send(shard)
+		}
+	}
+	for _, payload := range control {
+		pipe.Publish(ctx, controlChannel, payload)
+		counts = append(counts, 1)
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	commands, err := pipe.Exec(ctx)
+	if err != nil {
+		p.log.Warn("changes were not published; the sweep of the pushers will find them", "error", err)
+	}
+	for i, n := range counts {
+		if i < len(commands) && commands[i].Err() == nil {
+			p.metrics.published.Add(float64(n))
+		} else {
+			p.metrics.dropped.WithLabelValues("redis").Add(float64(n))
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package delivery
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// A probe goes through Redis to this pusher itself. Without one for some intervals the subscription counts as dead,
+	// whatever the connection seems to be.
+	probeInterval = 2 * time.Second
+	probeTimeout  = 3 * probeInterval
+	// What has come from Redis and isn't delivered yet. Beyond it messages are dropped, and their shard is swept.
+	maxReceived      = 8192 // batches a worker
+	maxReceivedBytes = 64 << 20
+)
+
+// controlMessage is what goes over controlChannel, as JSON; one field of it is set.
+type controlMessage struct {
+	Revoked string `json:"revoked,omitempty"` // a user whose tokens were revoked
+	Probe   string `json:"probe,omitempty"`   // the pusher that sent it
+}
+
+// subscriber listens to all shards on one connection and hands what comes to workers. Its reader never waits for them:
+// Redis would cut off a subscriber that is slow.
+type subscriber struct {
+	redis   redis.UniversalClient
+	log     *slog.Logger
+	metrics *pusherMetrics
+	deliver func(c *change) (written int)
+	revoked func(userID string)
+	census  func(payload string)
+	// missed says that messages of a shard were lost, or of all for -1.
+	missed func(shard int)
+
+	name    string // in probes
+	up      atomic.Bool
+	probed  atomic.Int64 // when the last probe came back, microseconds since 1970
+	other   atomic.Int64 // when the last probe of another pusher came
+	waiting atomic.Int64 // bytes in workers' queues
+	workers []chan received
+}
+
+type received struct {
+	shard   int
+	payload string
+}
+
+func newSubscriber(client redis.UniversalClient, log *slog.Logger, metrics *pusherMetrics, workers int) *subscriber {
+	s := &subscriber{redis: client, log: log, metrics: metrics, name: rand.Text()}
+	for range max(workers, 1) {
+		s.workers = append(s.workers, make(chan received, maxReceived))
+	}
+	return s
+}
+
+// ready is nil while messages come through.
+func (s *subscriber) ready() error {
+	if !s.up.Load() {
+		return errors.New("not subscribed to Redis")
+	}
+	if since := time.Since(time.UnixMicro(s.probed.Load())); since > probeTimeout {
+		return fmt.Errorf("no message of our own came through Redis for %s", since.Round(time.Second))
+	}
+	return nil
+}
+
+// run subscribes, again and again, until ctx is done.
+func (s *subscriber) run(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, queue := range s.workers {
+		group.Go(func() {
+			var c change // one for all: it would be allocated for each batch
+			for m := range queue {
+				s.handle(m, &c)
+			}
+		})
+	}
+	group.Go(func() { s.probe(ctx) })
+	pause := firstPause
+	for ctx.Err() == nil {
+		start := time.Now()
+		err := s.subscribeOnce(ctx)
+		s.up.Store(false)
+		s.metrics.subscribed.Set(0)
+		if ctx.Err() != nil {
+			break
+		}
+		if time.Since(start) > 10*time.Second {
+			pause = firstPause
+		}
+		s.log.Warn("the subscription to Redis broke", "error", err, "again_in", pause)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, lastPause)
+	}
+	for _, queue := range s.workers {
+		close(queue) // this goroutine is their only sender
+	}
+	group.Wait()
+}
+
+// subscribeOnce subscribes to everything on a new connection and reads it until it breaks.
+func (s *subscriber) subscribeOnce(ctx context.Context) error {
+	channels := append([]string{controlChannel, censusChannel}, shardChannels[:]...)
+	pubsub := s.redis.Subscribe(ctx, channels...)
+	var once sync.Once
+	closeIt := func() { once.Do(func() { pubsub.Close() }) }
+	defer closeIt()
+	defer context.AfterFunc(ctx, closeIt)() // a read doesn't notice that ctx is done
+	shardOfChannel := make(map[string]int, shards)
+	for shard, name := range shardChannels {
+		shardOfChannel[name] = shard
+	}
+	confirmed := 0
+	for {
+		// Probes come all the time: silence means that the connection is dead.
+		message, err := pubsub.ReceiveTimeout(ctx, probeTimeout)
+		if err != nil {
+			return err
+		}
+		switch m := message.(type) {
+		case *redis.Subscription:
+			if confirmed++; confirmed > len(channels) {
+				return errors.New("the connection was replaced") // by the library; what came between is lost
+			}
+			if confirmed == len(channels) {
+				s.probed.Store(time.Now().UnixMicro())
+				s.up.Store(true)
+				s.metrics.subscribed.Set(1)
+				s.missed(-1)
+			}
+		case *redis.Message:
+			if shard, ok := shardOfChannel[m.Channel]; ok {
+				s.take(received{shard, m.Payload})
+			} else if m.Channel == censusChannel {
+				s.census(m.Payload)
+			} else {
+				s.control(m.Payload)
+			}
+		}
+	}
+}
+
+// take queues a message for the worker of its shard, so that a recipient's messages stay in order.
+func (s *subscriber) take(m received) {
+	size := int64(len(m.payload))
+	if s.waiting.Add(size) <= maxReceivedBytes {
+		select {
+		case s.workers[m.shard%len(s.workers)] <- m:
+			return
+		default:
+		}
+	}
+	s.waiting.Add(-size)
+	s.metrics.receiveDropped.Inc()
+	s.missed(m.shard)
+}
+
+func (s *subscriber) handle(m received, c *change) {
+	batch := readBatch(m.payload)
+	written := 0
+	for batch.next(c) {
+		written += s.deliver(c)
+	}
+	s.waiting.Add(-int64(len(m.payload)))
+	if batch.err != nil {
+		s.log.Warn("a message from Redis can't be read", "shard", m.shard, "error", batch.err)
+		s.missed(m.shard)
+	}
+	if written > 0 {
+		s.metrics.framesSent.Add(float64(written))
+		s.metrics.deliverySeconds.Observe(float64(time.Now().UnixMicro()-batch.sentAt) / 1e6)
+	}
+}
+
+func (s *subscriber) control(payload string) {
+	var m controlMessage
+	if err := json.Unmarshal([]byte(payload), &m); err != nil {
+		s.log.Warn("a control message from Redis can't be read", "error", err)
+		return
+	}
+	switch {
+	case m.Revoked != "":
+		s.revoked(m.Revoked)
+	case m.Probe == s.name:
+		s.probed.Store(time.Now().UnixMicro())
+	case m.Probe != "":
+		s.other.Store(time.Now().UnixMicro())
+	}
+}
+
+// others says whether there are other pushers.
+func (s *subscriber) others() bool { return time.Since(time.UnixMicro(s.other.Load())) < probeTimeout }
+
+// probe sends this pusher a message through Redis every now and then.
+func (s *subscriber) probe(ctx context.Context) {
+	payload, _ := json.Marshal(controlMessage{Probe: s.name}) // a string always encodes
+	every(ctx, probeInterval, func(time.Time) {
+		if err := s.redis.Publish(ctx, controlChannel, payload).Err(); err != nil && ctx.Err() == nil {
+			s.log.Debug("probe not sent", "error", err)
+		}
+	})
+}

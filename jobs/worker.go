@@ -1,0 +1,211 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"duebell/store"
+)
+
+const (
+	// urgentPoll is what a status change waits for at most, about; it costs 3 % of a core. Nobody notices the other's.
+	urgentPoll = 10 * time.Millisecond
+	lazyPoll   = 100 * time.Millisecond
+	// retryPoll is how often tasks whose pause is over are put back. Asynq's pauses are whole seconds.
+	retryPoll = time.Second
+	maxPause  = 10 * time.Minute
+)
+
+// WorkerOptions of NewWorker. DB and Redis are required.
+type WorkerOptions struct {
+	DB    *store.DB
+	Redis redis.UniversalClient // stays the caller's
+	Log   *slog.Logger
+	// Metrics to count with; nil: nobody looks.
+	Metrics *Metrics
+	// Concurrency is how many urgent tasks run at once; 0: 16. Reminders take a quarter of that.
+	Concurrency int
+	// Poll and LazyPoll are how often an idle worker looks for urgent and for other tasks; 0: 10 and 100 ms.
+	Poll, LazyPoll time.Duration
+	// ShutdownTimeout is how long running tasks may take to end; 0: 20 s. One that doesn't is put back and runs again.
+	ShutdownTimeout time.Duration
+}
+
+// Worker does the tasks. Any number may run at once.
+type Worker struct {
+	db      *store.DB
+	redis   redis.UniversalClient
+	log     *slog.Logger
+	metrics *Metrics
+	opt     WorkerOptions
+
+	batch    int // rows of the due queue in one transaction
+	handlers map[string]func(context.Context, *asynq.Task) error
+	running  sync.WaitGroup // of handlers, also of those that Asynq has given up
+}
+
+// NewWorker makes a worker. Run starts it.
+func NewWorker(opt WorkerOptions) *Worker {
+	w := &Worker{db: opt.DB, redis: opt.Redis, log: opt.Log, metrics: opt.Metrics, opt: opt, batch: runBatch}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	if w.metrics == nil {
+		w.metrics = NewMetrics(nil)
+	}
+	if w.opt.ShutdownTimeout <= 0 {
+		w.opt.ShutdownTimeout = 20 * time.Second
+	}
+	if w.opt.Concurrency <= 0 {
+		w.opt.Concurrency = 16
+	}
+	if w.opt.Poll <= 0 {
+		w.opt.Poll = urgentPoll
+	}
+	if w.opt.LazyPoll <= 0 {
+		w.opt.LazyPoll = lazyPoll
+	}
+	w.handlers = map[string]func(context.Context, *asynq.Task) error{
+		TypeStatusNotify:     w.statusNotify,
+		TypeNotificationSend: w.notificationSend,
+		TypeReminderRun:      w.reminderRun,
+		TypeDueCompare:       w.dueCompare,
+	}
+	return w
+}
+
+// Run works until ctx ends and then for the shutdown timeout at most, so that what was begun is finished. It returns an error
+// only if it can't start.
+func (w *Worker) Run(ctx context.Context) error {
+	// Handlers don't end with ctx but with the timeout after it.
+	handling, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
+
+	mux := asynq.NewServeMux()
+	mux.Use(w.watch)
+	for name, handle := range w.handlers {
+		mux.HandleFunc(name, handle)
+	}
+
+	servers := []*asynq.Server{
+		w.server(handling, w.opt.Poll, w.opt.Concurrency, map[string]int{QueueStatus: 1}),
+		w.server(handling, w.opt.LazyPoll, max(2, w.opt.Concurrency/4), map[string]int{QueueReminders: 3, QueueHousekeeping: 1}),
+	}
+	var work sync.WaitGroup
+	stop := func() {
+		var stopping sync.WaitGroup
+		for _, s := range servers {
+			stopping.Go(s.Shutdown)
+		}
+		stopping.Wait()
+		abort()
+		work.Wait()
+		w.running.Wait()
+	}
+	for _, s := range servers {
+		if err := s.Start(mux); err != nil {
+			stop()
+			return fmt.Errorf("start worker: %w", err)
+		}
+	}
+	work.Go(func() { w.keepHouse(ctx) })
+	<-ctx.Done()
+	stop()
+	return nil
+}
+
+func (w *Worker) server(handling context.Context, poll time.Duration, concurrency int, queues map[string]int) *asynq.Server {
+	return asynq.NewServerFromRedisClient(w.redis, asynq.Config{
+		Concurrency:              concurrency,
+		Queues:                   queues,
+		StrictPriority:           len(queues) > 1,
+		TaskCheckInterval:        poll,
+		DelayedTaskCheckInterval: retryPoll,
+		RetryDelayFunc:           retryPause,
+		// A task that the shutdown interrupted has not failed.
+		IsFailure:       func(err error) bool { return !errors.Is(err, context.Canceled) },
+		BaseContext:     func() context.Context { return handling },
+		ErrorHandler:    asynq.ErrorHandlerFunc(w.failed),
+		Logger:          asynqLog{w.log},
+		LogLevel:        asynq.InfoLevel,
+		ShutdownTimeout: w.opt.ShutdownTimeout,
+	})
+}
+
+// retryPause doubles from a second, with jitter, so that what a database outage broke doesn't come back all at once.
+func retryPause(n int, _ error, _ *asynq.Task) time.Duration {
+	pause := time.Second << min(n, 20)
+	pause = min(pause, maxPause)
+	return pause + rand.N(pause/2+time.Second)
+}
+
+// watch measures each task. A panic is Asynq's to catch, as an error that is tried again.
+func (w *Worker) watch(next asynq.Handler) asynq.Handler {
+	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
+		w.running.Add(1)
+		defer w.running.Done()
+		start := time.Now()
+		if id, ok := asynq.GetTaskID(ctx); ok && task.Type() != TypeReminderRun && task.Type() != TypeDueCompare {
+			if at, ok := claimedAt(id); ok {
+				w.metrics.took("queue", at)
+			}
+		}
+		result := "panic"
+		defer func() {
+			w.metrics.tasks.WithLabelValues(task.Type(), result).Inc()
+			w.metrics.taskTime.WithLabelValues(task.Type()).Observe(time.Since(start).Seconds())
+		}()
+		err := next.ProcessTask(ctx, task)
+		switch {
+		case err == nil:
+			result = "ok"
+		case errors.Is(err, asynq.SkipRetry):
+			result = "archived"
+		default:
+			result = "failed"
+		}
+		return err
+	})
+}
+
+// failed logs what somebody may have to look at.
+func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
+	id, _ := asynq.GetTaskID(ctx)
+	tried, _ := asynq.GetRetryCount(ctx)
+	limit, _ := asynq.GetMaxRetry(ctx)
+	log := w.log.With("task", task.Type(), "id", id, "tried", tried+1, "error", err)
+	switch {
+	case errors.Is(err, context.Canceled):
+		log.Info("task interrupted; it runs again")
+	case tried >= limit, errors.Is(err, asynq.SkipRetry):
+		log.Error("task archived")
+	case asynq.IsPanicError(err):
+		log.Error("task panicked; it runs again")
+	default:
+		log.Warn("task failed; it runs again")
+	}
+}
+
+// asynqLog brings what Asynq says about itself down to its place.
+type asynqLog struct{ log *slog.Logger }
+
+func (l asynqLog) say(level slog.Level, args []any) {
+	ctx := context.Background()
+	if l.log.Enabled(ctx, level) {
+		l.log.Log(ctx, level, "asynq", "message", fmt.Sprint(args...))
+	}
+}
+
+func (l asynqLog) Debug(args ...any) { l.say(slog.LevelDebug-4, args) }
+func (l asynqLog) Info(args ...any)  { l.say(slog.LevelDebug, args) }
+func (l asynqLog) Warn(args ...any)  { l.say(slog.LevelWarn, args) }
+func (l asynqLog) Error(args ...any) { l.say(slog.LevelWarn, args) }
+func (l asynqLog) Fatal(args ...any) { l.say(slog.LevelError, args) } // asynq's own would end the process

@@ -1,0 +1,139 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"duebell/internal/civil"
+	"duebell/internal/policy"
+)
+
+// Decision is a row of the log of decisions: what became of a reminder, and why. The log is only ever added to, and the
+// last row of a rule is what holds.
+type Decision struct {
+	ID             int64      `json:"id"`
+	LoanID         string     `json:"loan_id"`
+	DueDate        civil.Date `json:"due_date"`
+	Recipient      string     `json:"recipient"`
+	Kind           string     `json:"kind"`
+	Offset         int        `json:"offset_days"`
+	Outcome        string     `json:"outcome"` // policy.Sent, Held or Suppressed
+	Reason         string     `json:"reason,omitempty"`
+	Amount         int64      `json:"amount"` // open at that moment, in minor units of Digits
+	Currency       string     `json:"currency"`
+	Digits         int        `json:"digits"`
+	TimeZone       string     `json:"time_zone"` // the recipient's, and the clock on the wall there
+	LocalTime      string     `json:"local_time"`
+	PolicyVersion  int64      `json:"policy_version"`
+	NotificationID string     `json:"notification_id,omitempty"` // what was sent; none for an officer's
+	DecidedAt      time.Time  `json:"decided_at"`
+}
+
+// ReasonRescheduled is the reason of a reminder whose date went out of the schedule.
+const ReasonRescheduled = "rescheduled"
+
+// subjectKey names one reminder subject: a due date of a loan, and a person.
+type subjectKey struct {
+	loan      string
+	date      civil.Date
+	recipient string
+}
+
+// record is what the log says about a subject.
+type record struct {
+	last     map[policy.Rule]int64 // the id of a rule's last row
+	sent     map[policy.Rule]bool
+	recorded map[policy.Rule]string // the last reason of what wasn't sent
+}
+
+// records reads the log of loans for due dates from the given ones on.
+func (q queryer) records(ctx context.Context, from map[string]civil.Date) (map[subjectKey]*record, error) {
+	records := make(map[subjectKey]*record)
+	for loans := range slices.Chunk(slices.Sorted(maps.Keys(from)), tableRows) {
+		v, args := q.table("v", col("loan_id", "text", loans),
+			col("due_date", "date", pluck(loans, func(id string) civil.Date { return from[id] })))
+		// CROSS JOIN keeps SQLite from reading the log first. Served by decisions_subject, one range a loan.
+		err := q.each(ctx, func(row scanner) error {
+			var key subjectKey
+			var id int64
+			var rule policy.Rule
+			var outcome, reason string
+			err := row.Scan(&id, &key.loan, &key.date, &key.recipient, &rule.Kind, &rule.Offset, &outcome, &reason)
+			if err != nil {
+				return err
+			}
+			r := records[key]
+			if r == nil {
+				r = &record{map[policy.Rule]int64{}, map[policy.Rule]bool{}, map[policy.Rule]string{}}
+				records[key] = r
+			}
+			if id < r.last[rule] {
+				return nil
+			}
+			r.last[rule] = id
+			if outcome == string(policy.Sent) {
+				r.sent[rule] = true
+			} else {
+				r.recorded[rule] = reason
+			}
+			return nil
+		}, `
+			SELECT d.id, d.loan_id, d.due_date, d.recipient, d.kind, d.offset_days, d.outcome, d.reason
+			FROM `+v+` CROSS JOIN decisions AS d
+			WHERE d.loan_id = v.loan_id AND d.due_date >= v.due_date`, args...)
+		if err != nil {
+			return nil, fmt.Errorf("read decisions: %w", err)
+		}
+	}
+	return records, nil
+}
+
+// decision is a row about a subject now, without what differs by its outcome.
+func (tx *Tx) decision(l *bookLoan, key subjectKey, p *Person, pv PolicyVersion, amount int64, d policy.Decided) Decision {
+	return Decision{LoanID: key.loan, DueDate: key.date, Recipient: key.recipient, Kind: d.Rule.Kind, Offset: d.Rule.Offset,
+		Outcome: string(d.Outcome), Reason: d.Reason, Amount: amount, Currency: l.Currency, Digits: l.Digits,
+		TimeZone: p.Zone.String(), LocalTime: tx.now.In(p.Zone).Format("2006-01-02T15:04:05-07:00"),
+		PolicyVersion: pv.Version, DecidedAt: tx.now}
+}
+
+func (tx *Tx) addDecisions(ctx context.Context, list []Decision) error {
+	for rows := range slices.Chunk(list, tableRows) {
+		v, args := tx.table("v",
+			col("loan_id", "text", pluck(rows, func(d Decision) string { return d.LoanID })),
+			col("due_date", "date", pluck(rows, func(d Decision) civil.Date { return d.DueDate })),
+			col("recipient", "text", pluck(rows, func(d Decision) string { return d.Recipient })),
+			col("kind", "text", pluck(rows, func(d Decision) string { return d.Kind })),
+			col("offset_days", "integer", pluck(rows, func(d Decision) int { return d.Offset })),
+			col("outcome", "text", pluck(rows, func(d Decision) string { return d.Outcome })),
+			col("reason", "text", pluck(rows, func(d Decision) string { return d.Reason })),
+			col("amount", "bigint", pluck(rows, func(d Decision) int64 { return d.Amount })),
+			col("currency", "text", pluck(rows, func(d Decision) string { return d.Currency })),
+			col("digits", "smallint", pluck(rows, func(d Decision) int { return d.Digits })),
+			col("time_zone", "text", pluck(rows, func(d Decision) string { return d.TimeZone })),
+			col("local_time", "text", pluck(rows, func(d Decision) string { return d.LocalTime })),
+			col("policy_version", "bigint", pluck(rows, func(d Decision) int64 { return d.PolicyVersion })),
+			col("notification_id", "text", pluck(rows, func(d Decision) *string { return optional(d.NotificationID) })),
+			col("decided_at", "timestamptz", pluck(rows, func(d Decision) time.Time { return d.DecidedAt })))
+		_, err := tx.exec(ctx, `
+			INSERT INTO decisions (loan_id, due_date, recipient, kind, offset_days, outcome, reason, amount, currency,
+				digits, time_zone, local_time, policy_version, notification_id, decided_at)
+			SELECT v.loan_id, v.due_date, v.recipient, v.kind, v.offset_days, v.outcome, v.reason, v.amount, v.currency,
+				v.digits, v.time_zone, v.local_time, v.policy_version, v.notification_id, v.decided_at
+			FROM `+v, args...)
+		if err != nil {
+			return fmt.Errorf("record decisions: %w", err)
+		}
+	}
+	return nil
+}
+
+// optional is nil for "".
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,469 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"duebell/internal/civil"
+)
+
+// inbox is one recipient's counters, locked by the transaction until its end. Every function that changes them is run
+// by Tx.atEnd.
+type inbox struct {
+	recipient string
+	rev       int64
+	floorRev  int64
+	seenRev   int64
+	unread    int64
+	unseen    int64
+	total     int64
+	capDay    civil.Date
+	capCount  int
+
+	dirty       bool
+	from        int64 // rev when it was locked
+	items       []Notification
+	removed     []string
+	readThrough int64
+	reset       bool
+}
+
+func (ib *inbox) counts() Counts {
+	return Counts{Rev: ib.rev, Unread: ib.unread, Unseen: ib.unseen, Total: ib.total}
+}
+
+// next takes a rev.
+func (ib *inbox) next() int64 {
+	ib.rev++
+	ib.dirty = true
+	return ib.rev
+}
+
+// count adds what n contributes to the counters, times sign. A deleted one contributes nothing and isn't handed in.
+func (ib *inbox) count(n *Notification, sign int64) {
+	if n.ArchivedAt != nil {
+		return
+	}
+	ib.total += sign
+	if n.ReadAt == nil && n.ResolvedAt == nil {
+		ib.unread += sign
+	}
+	if n.CreatedRev > ib.seenRev {
+		ib.unseen += sign
+	}
+}
+
+// sentOn is how many capped notifications the person got on that day of theirs.
+func (ib *inbox) sentOn(day civil.Date) int {
+	if ib.capDay != day {
+		return 0
+	}
+	return ib.capCount
+}
+
+// addSent counts n more capped notifications on that day. An earlier day than the last counted one is left alone.
+func (ib *inbox) addSent(day civil.Date, n int) {
+	switch {
+	case ib.capDay == day:
+		ib.capCount += n
+	case ib.capDay.Before(day):
+		ib.capDay, ib.capCount = day, n
+	default:
+		return
+	}
+	ib.dirty = true
+}
+
+// inbox is the locked inbox of a recipient that atEnd was given.
+func (tx *Tx) inbox(recipient string) (*inbox, error) {
+	ib := tx.inboxes[recipient]
+	if ib == nil {
+		return nil, fmt.Errorf("the inbox of %q isn't locked by this transaction", recipient)
+	}
+	return ib, nil
+}
+
+// lockInboxes locks the inboxes of all touched recipients and makes those that don't exist yet. No two transactions
+// can wait for each other: missing rows are inserted in byte order while no existing row is locked, and existing ones
+// are locked in byte order by a statement of its own, which at READ COMMITTED also reads what the last holder left.
+func (tx *Tx) lockInboxes(ctx context.Context) error {
+	recipients := slices.Sorted(maps.Keys(tx.touched))
+	tx.inboxes = make(map[string]*inbox, len(recipients))
+	if len(recipients) == 0 {
+		return nil
+	}
+	if len(recipients) == 1 { // no order to keep: mostly it exists
+		if err := tx.lockExisting(ctx, recipients); err != nil || len(tx.inboxes) == 1 {
+			return err
+		}
+	}
+	var existing []string
+	err := tx.all(ctx, &existing, `SELECT recipient FROM inboxes WHERE `+tx.in("recipient"), tx.list(recipients))
+	if err != nil {
+		return fmt.Errorf("look for inboxes: %w", err)
+	}
+	if len(existing) < len(recipients) {
+		known := make(map[string]bool, len(existing))
+		for _, r := range existing {
+			known[r] = true
+		}
+		missing := slices.DeleteFunc(slices.Clone(recipients), func(r string) bool { return known[r] })
+		for chunk := range slices.Chunk(missing, tableRows) {
+			v, args := tx.table("v", col("recipient", "text", chunk))
+			_, err := tx.exec(ctx, `
+				INSERT INTO inboxes (recipient)
+				SELECT v.recipient FROM `+v+` WHERE true
+				ON CONFLICT (recipient) DO NOTHING`, args...)
+			if err != nil {
+				return fmt.Errorf("make inboxes: %w", err)
+			}
+		}
+	}
+	if err := tx.lockExisting(ctx, recipients); err != nil {
+		return err
+	}
+	if len(tx.inboxes) != len(recipients) {
+		return fmt.Errorf("locked %d inboxes of %d", len(tx.inboxes), len(recipients))
+	}
+	return nil
+}
+
+// The column's collation is "C" (on SQLite BINARY), so ORDER BY is byte order; rows are locked in that order because
+// PostgreSQL locks above the sort.
+func (tx *Tx) lockExisting(ctx context.Context, recipients []string) error {
+	err := tx.each(ctx, func(row scanner) error {
+		ib := &inbox{}
+		err := row.Scan(&ib.recipient, &ib.rev, &ib.floorRev, &ib.seenRev, &ib.unread, &ib.unseen, &ib.total,
+			&ib.capDay, &ib.capCount)
+		ib.from = ib.rev
+		tx.inboxes[ib.recipient] = ib
+		return err
+	}, `
+		SELECT recipient, rev, floor_rev, seen_rev, unread, unseen, total, cap_day, cap_count
+		FROM inboxes
+		WHERE `+tx.in("recipient")+`
+		ORDER BY recipient`+tx.forUpdate(), tx.list(recipients))
+	if err != nil {
+		return fmt.Errorf("lock inboxes: %w", err)
+	}
+	return nil
+}
+
+// saveInboxes writes the counters of the inboxes that changed.
+func (tx *Tx) saveInboxes(ctx context.Context) error {
+	var dirty []*inbox
+	for _, ib := range tx.inboxes {
+		if ib.dirty {
+			dirty = append(dirty, ib)
+		}
+	}
+	slices.SortFunc(dirty, func(a, b *inbox) int { return cmp.Compare(a.recipient, b.recipient) })
+	for chunk := range slices.Chunk(dirty, tableRows) {
+		v, args := tx.table("v",
+			col("recipient", "text", pluck(chunk, func(ib *inbox) string { return ib.recipient })),
+			col("rev", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.rev })),
+			col("floor_rev", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.floorRev })),
+			col("seen_rev", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.seenRev })),
+			col("unread", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.unread })),
+			col("unseen", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.unseen })),
+			col("total", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.total })),
+			col("cap_day", "date", pluck(chunk, func(ib *inbox) civil.Date { return ib.capDay })),
+			col("cap_count", "integer", pluck(chunk, func(ib *inbox) int { return ib.capCount })))
+		_, err := tx.exec(ctx, `
+			UPDATE inboxes
+			SET rev = v.rev, floor_rev = v.floor_rev, seen_rev = v.seen_rev, unread = v.unread, unseen = v.unseen,
+				total = v.total, cap_day = v.cap_day, cap_count = v.cap_count
+			FROM `+v+`
+			WHERE inboxes.recipient = v.recipient`, args...)
+		if err != nil {
+			return fmt.Errorf("save inboxes: %w", err)
+		}
+	}
+	return nil
+}
+
+// changes is what the transaction did, one Change an inbox that took a rev, by recipient.
+func (tx *Tx) changes() []Change {
+	var changes []Change
+	for _, ib := range tx.inboxes {
+		if ib.rev == ib.from {
+			continue
+		}
+		slices.SortFunc(ib.items, func(a, b Notification) int {
+			return cmp.Or(cmp.Compare(a.Rev, b.Rev), cmp.Compare(a.ID, b.ID))
+		})
+		changes = append(changes, Change{Recipient: ib.recipient, From: ib.from, Counts: ib.counts(), Items: ib.items,
+			Removed: ib.removed, ReadThrough: ib.readThrough, Reset: ib.reset})
+	}
+	slices.SortFunc(changes, func(a, b Change) int { return cmp.Compare(a.Recipient, b.Recipient) })
+	return changes
+}
+
+// insert writes notifications, each with the next rev of its inbox, in the order given. The answer is aligned with
+// drafts; a draft whose Key was used before, here or ever, is dropped and has the zero Notification (ID "").
+func (tx *Tx) insert(ctx context.Context, drafts []Draft) ([]Notification, error) {
+	written := make([]Notification, len(drafts))
+	ids := newIDs(tx.now, len(drafts))
+	fresh, err := tx.takeKeys(ctx, drafts, ids)
+	if err != nil {
+		return nil, err
+	}
+	var recipients []string
+	var rows []*Notification
+	for i, d := range drafts {
+		if !fresh[i] {
+			continue
+		}
+		ib, err := tx.inbox(d.Recipient)
+		if err != nil {
+			return nil, err
+		}
+		rev := ib.next()
+		n := Notification{ID: ids[i], Kind: d.Kind, Title: d.Title, Body: d.Body, Data: d.Data, CreatedAt: tx.now,
+			Quiet: d.Quiet, CreatedRev: rev, Rev: rev}
+		if d.URL != "" {
+			n.URL = &drafts[i].URL
+		}
+		written[i] = n
+		ib.count(&n, 1)
+		ib.items = append(ib.items, n)
+		recipients = append(recipients, d.Recipient)
+		rows = append(rows, &written[i])
+	}
+	for start := 0; start < len(rows); start += tableRows {
+		end := min(start+tableRows, len(rows))
+		if err := tx.insertRows(ctx, recipients[start:end], rows[start:end]); err != nil {
+			return nil, err
+		}
+	}
+	return written, nil
+}
+
+func (tx *Tx) insertRows(ctx context.Context, recipients []string, rows []*Notification) error {
+	v, args := tx.table("v",
+		col("id", "text", pluck(rows, func(n *Notification) string { return n.ID })),
+		col("recipient", "text", recipients),
+		col("kind", "text", pluck(rows, func(n *Notification) string { return n.Kind })),
+		col("title", "text", pluck(rows, func(n *Notification) string { return n.Title })),
+		col("body", "text", pluck(rows, func(n *Notification) string { return n.Body })),
+		col("data", "json", pluck(rows, func(n *Notification) *string {
+			if n.Data == nil {
+				return nil
+			}
+			text := string(n.Data)
+			return &text
+		})),
+		col("url", "text", pluck(rows, func(n *Notification) *string { return n.URL })),
+		col("quiet", "boolean", pluck(rows, func(n *Notification) bool { return n.Quiet })),
+		col("created_at", "timestamptz", pluck(rows, func(n *Notification) time.Time { return n.CreatedAt })),
+		col("rev", "bigint", pluck(rows, func(n *Notification) int64 { return n.Rev })))
+	_, err := tx.exec(ctx, `
+		INSERT INTO notifications (id, recipient, kind, title, body, data, url, quiet, created_at, created_rev, rev)
+		SELECT v.id, v.recipient, v.kind, v.title, v.body, v.data, v.url, v.quiet, v.created_at, v.rev, v.rev
+		FROM `+v, args...)
+	if err != nil {
+		return fmt.Errorf("insert notifications: %w", err)
+	}
+	return nil
+}
+
+// takeKeys says which drafts are new. Keys are inserted in byte order: whoever holds the same one is waited for.
+func (tx *Tx) takeKeys(ctx context.Context, drafts []Draft, ids []string) ([]bool, error) {
+	fresh := make([]bool, len(drafts))
+	byKey := make(map[string]int)
+	var keys []string
+	for i, d := range drafts {
+		if d.Key == "" {
+			fresh[i] = true
+			continue
+		}
+		if _, repeated := byKey[d.Key]; !repeated {
+			byKey[d.Key] = i
+			keys = append(keys, d.Key)
+		}
+	}
+	slices.Sort(keys)
+	for chunk := range slices.Chunk(keys, tableRows) {
+		v, args := tx.table("v",
+			col("key", "text", chunk),
+			col("id", "text", pluck(chunk, func(key string) string { return ids[byKey[key]] })))
+		var taken []string
+		err := tx.all(ctx, &taken, `
+			INSERT INTO notification_keys (key, notification_id)
+			SELECT v.key, v.id FROM `+v+` WHERE true
+			ON CONFLICT (key) DO NOTHING
+			RETURNING key`, args...)
+		if err != nil {
+			return nil, fmt.Errorf("take notification keys: %w", err)
+		}
+		for _, key := range taken {
+			fresh[byKey[key]] = true
+		}
+	}
+	return fresh, nil
+}
+
+// stored is a notification as it lies in the table.
+type stored struct {
+	Notification
+	recipient string
+	deletedAt *time.Time
+}
+
+// load reads notifications under the locks of their inboxes. Deleted ones are left out.
+func (tx *Tx) load(ctx context.Context, condition string, args ...any) ([]*stored, error) {
+	var rows []*stored
+	err := tx.each(ctx, func(row scanner) error {
+		s := &stored{}
+		rows = append(rows, s)
+		return scanNotification(row, &s.Notification, &s.recipient)
+	}, `SELECT `+notificationColumns+`, recipient FROM notifications WHERE deleted_at IS NULL AND `+condition, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read notifications: %w", err)
+	}
+	return rows, nil
+}
+
+// update changes notifications that load answered: edit says whether it changed one. Those of one inbox get one rev
+// together, and the counters follow.
+func (tx *Tx) update(ctx context.Context, rows []*stored, edit func(*stored) bool) error {
+	revs := make(map[string]int64)
+	var changed []*stored
+	for _, s := range rows {
+		ib, err := tx.inbox(s.recipient)
+		if err != nil {
+			return err
+		}
+		before := s.Notification
+		if !edit(s) {
+			continue
+		}
+		if revs[s.recipient] == 0 {
+			revs[s.recipient] = ib.next()
+		}
+		s.Rev = revs[s.recipient]
+		ib.count(&before, -1)
+		ib.items = slices.DeleteFunc(ib.items, func(n Notification) bool { return n.ID == s.ID })
+		if s.deletedAt != nil {
+			ib.removed = append(ib.removed, s.ID)
+		} else {
+			ib.count(&s.Notification, 1)
+			ib.items = append(ib.items, s.Notification)
+		}
+		changed = append(changed, s)
+	}
+	for chunk := range slices.Chunk(changed, tableRows) {
+		v, args := tx.table("v",
+			col("id", "text", pluck(chunk, func(s *stored) string { return s.ID })),
+			col("read_at", "timestamptz", pluck(chunk, func(s *stored) *time.Time { return s.ReadAt })),
+			col("archived_at", "timestamptz", pluck(chunk, func(s *stored) *time.Time { return s.ArchivedAt })),
+			col("resolved_at", "timestamptz", pluck(chunk, func(s *stored) *time.Time { return s.ResolvedAt })),
+			col("deleted_at", "timestamptz", pluck(chunk, func(s *stored) *time.Time { return s.deletedAt })),
+			col("rev", "bigint", pluck(chunk, func(s *stored) int64 { return s.Rev })))
+		_, err := tx.exec(ctx, `
+			UPDATE notifications
+			SET read_at = v.read_at, archived_at = v.archived_at, resolved_at = v.resolved_at,
+				deleted_at = v.deleted_at, rev = v.rev
+			FROM `+v+`
+			WHERE notifications.id = v.id`, args...)
+		if err != nil {
+			return fmt.Errorf("update notifications: %w", err)
+		}
+	}
+	return nil
+}
+
+// setResolved marks notifications as no longer true (or true again). Deleted, unknown and unchanged ones are passed
+// over; their inboxes must be locked.
+func (tx *Tx) setResolved(ctx context.Context, ids []string, resolved bool) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := tx.load(ctx, tx.in("id"), tx.list(ids))
+	if err != nil {
+		return err
+	}
+	return tx.update(ctx, rows, func(s *stored) bool {
+		return setTime(&s.ResolvedAt, resolved, tx.now)
+	})
+}
+
+// erase forgets everything in an inbox, tombstones too, and clients start over. The rev goes on, so that no cursor of
+// before fits again. The keys stay: a retried task doesn't tell an erased person anew.
+func (tx *Tx) erase(ctx context.Context, recipient string) error {
+	ib, err := tx.inbox(recipient)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.exec(ctx, `DELETE FROM notifications WHERE recipient = ?`, recipient); err != nil {
+		return fmt.Errorf("erase notifications: %w", err)
+	}
+	rev := ib.next()
+	ib.floorRev, ib.seenRev = rev, rev
+	ib.unread, ib.unseen, ib.total = 0, 0, 0
+	ib.items, ib.removed, ib.readThrough, ib.reset = nil, nil, 0, true
+	return nil
+}
+
+// setTime sets or clears t and says whether that was a change.
+func setTime(t **time.Time, set bool, now time.Time) bool {
+	if set == (*t != nil) {
+		return false
+	}
+	if set {
+		*t = &now
+	} else {
+		*t = nil
+	}
+	return true
+}
+
+const notificationColumns = `id, kind, title, body, data, url, created_at, read_at, archived_at, resolved_at, quiet, created_rev, rev`
+
+// scanNotification reads notificationColumns and what follows them.
+func scanNotification(row scanner, n *Notification, more ...any) error {
+	var createdAt, readAt, archivedAt, resolvedAt instant
+	// Data's own type isn't one that database/sql scans a string or a null into.
+	dest := append([]any{&n.ID, &n.Kind, &n.Title, &n.Body, (*[]byte)(&n.Data), &n.URL, &createdAt, &readAt, &archivedAt,
+		&resolvedAt, &n.Quiet, &n.CreatedRev, &n.Rev}, more...)
+	if err := row.Scan(dest...); err != nil {
+		return fmt.Errorf("scan notification: %w", err)
+	}
+	n.CreatedAt = createdAt.Time
+	n.ReadAt, n.ArchivedAt, n.ResolvedAt = readAt.pointer(), archivedAt.pointer(), resolvedAt.pointer()
+	return nil
+}
+
+// idEncoding's alphabet is in byte order, so ids of later milliseconds sort behind earlier ones.
+var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// newIDs makes n ids of 26 characters: milliseconds since 1970 in 48 bits, then 80 random ones (the shape of a ULID).
+func newIDs(now time.Time, n int) []string {
+	ids := make([]string, n)
+	random := make([]byte, 10*n)
+	rand.Read(random) // never fails
+	ms := uint64(now.UnixMilli())
+	var raw [16]byte
+	for i := range 6 {
+		raw[i] = byte(ms >> (40 - 8*i))
+	}
+	for i := range ids {
+		copy(raw[6:], random[10*i:])
+		ids[i] = idEncoding.EncodeToString(raw[:])
+	}
+	return ids
+}
+
+func pluck[T, V any](rows []T, field func(T) V) []V {
+	values := make([]V, len(rows))
+	for i, r := range rows {
+		values[i] = field(r)
+	}
+	return values
+}

@@ -1,0 +1,397 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// What a Claim is about.
+const (
+	ClaimStatus  = "status"  // Key is an application
+	ClaimRequest = "request" // Key is a request
+)
+
+// Claim is something that is to be told and was handed out to be enqueued. Kind, Key and Attempt together never come
+// twice, so they make a task id.
+type Claim struct {
+	Kind    string
+	Key     string
+	Attempt int
+}
+
+// Recipients are whom a status change is told to: the borrower and those of Notify, each once.
+func (c StatusChange) Recipients() []string {
+	list := make([]string, 0, 1+len(c.Notify))
+	for _, id := range append([]string{c.BorrowerID}, c.Notify...) {
+		if !slices.Contains(list, id) {
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+// AddStatusChange puts a status change into the outbox. The row counts as claimed: the caller enqueues
+// Claim{ClaimStatus, c.ApplicationID, attempt} now, or gives it back with UnclaimOutbox. The same change again isn't
+// created and enqueues nothing; ErrConflict if it differs.
+func (db *DB) AddStatusChange(ctx context.Context, c StatusChange) (attempt int, created bool, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
+		rejected, added, err := tx.addStatusChanges(ctx, []StatusChange{c}, true)
+		if err != nil {
+			return err
+		}
+		if len(rejected) > 0 {
+			return rejected[0].Err
+		}
+		created = len(added) > 0
+		if created {
+			err = tx.get(ctx, &attempt, `UPDATE applications SET attempt = attempt + 1 WHERE id = ? RETURNING attempt`,
+				c.ApplicationID)
+		} else {
+			err = tx.get(ctx, &attempt, `SELECT attempt FROM applications WHERE id = ?`, c.ApplicationID)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("add status change: %w", err)
+	}
+	return attempt, created, nil
+}
+
+// addStatusChanges inserts what is new, in the order of rows within an application, and answers its ids. Rows whose id
+// came with another body are rejected.
+func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed bool) (rejected []Rejected, added []string, err error) {
+	// By application, because the trigger locks each in turn.
+	order := make([]int, len(rows))
+	for i := range rows {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(rows[a].ApplicationID, rows[b].ApplicationID) })
+	var enqueuedAt *time.Time
+	if claimed {
+		now := wallNow()
+		enqueuedAt = &now
+	}
+	first := make(map[string]int) // by id, what is tried
+	var tried []StatusChange
+	for _, i := range order {
+		if _, repeated := first[rows[i].ID]; !repeated {
+			first[rows[i].ID] = i
+			tried = append(tried, rows[i])
+		}
+	}
+	fresh := make(map[string]bool)
+	for chunk := range slices.Chunk(tried, tableRows) {
+		v, args := tx.table("v",
+			col("id", "text", pluck(chunk, func(c StatusChange) string { return c.ID })),
+			col("application_id", "text", pluck(chunk, func(c StatusChange) string { return c.ApplicationID })),
+			col("borrower_id", "text", pluck(chunk, func(c StatusChange) string { return c.BorrowerID })),
+			col("from_status", "text", pluck(chunk, func(c StatusChange) string { return c.From })),
+			col("to_status", "text", pluck(chunk, func(c StatusChange) string { return c.To })),
+			col("reason", "text", pluck(chunk, func(c StatusChange) *string { return optional(c.Reason) })),
+			col("occurred_at", "timestamptz", pluck(chunk, func(c StatusChange) time.Time { return stamp(c.OccurredAt) })),
+			col("notify", "jsonb", pluck(chunk, func(c StatusChange) string { return stringList(c.Notify) })),
+			col("body_hash", "text", pluck(chunk, func(c StatusChange) *string { return optional(c.BodyHash) })),
+			col("created_at", "timestamptz", pluck(chunk, func(StatusChange) time.Time { return tx.now })),
+			col("enqueued_at", "timestamptz", pluck(chunk, func(StatusChange) *time.Time { return enqueuedAt })))
+		var ids []string
+		err := tx.all(ctx, &ids, `
+			INSERT INTO status_changes (id, application_id, borrower_id, from_status, to_status, reason, occurred_at,
+				notify, body_hash, created_at, enqueued_at)
+			SELECT v.id, v.application_id, v.borrower_id, v.from_status, v.to_status, v.reason, v.occurred_at,
+				v.notify, v.body_hash, v.created_at, v.enqueued_at
+			FROM `+v+` WHERE true
+			ON CONFLICT (id) DO NOTHING
+			RETURNING id`, args...)
+		if err != nil {
+			return nil, nil, fmt.Errorf("insert status changes: %w", err)
+		}
+		for _, id := range ids {
+			fresh[id] = true
+		}
+		added = append(added, ids...)
+	}
+	if len(added) > 0 {
+		tx.wakeOutbox()
+	}
+	if len(added) == len(rows) {
+		return nil, added, nil
+	}
+	stored, err := tx.statusChanges(ctx, tx.in("id"), tx.list(pluck(rows, func(c StatusChange) string { return c.ID })))
+	if err != nil {
+		return nil, nil, err
+	}
+	byID := make(map[string]StatusChange, len(stored))
+	for _, c := range stored {
+		byID[c.ID] = c
+	}
+	for i, c := range rows {
+		if fresh[c.ID] && first[c.ID] == i {
+			continue
+		}
+		if !c.repeats(byID[c.ID]) {
+			rejected = append(rejected, Rejected{Index: i, Err: ErrConflict})
+		}
+	}
+	return rejected, added, nil
+}
+
+// repeats says whether c says what is stored. Rows that a caller inserted by SQL have no hash.
+func (c StatusChange) repeats(old StatusChange) bool {
+	if old.BodyHash != "" {
+		return c.BodyHash == old.BodyHash
+	}
+	return c.ApplicationID == old.ApplicationID && c.BorrowerID == old.BorrowerID && c.From == old.From && c.To == old.To &&
+		c.Reason == old.Reason && stamp(c.OccurredAt).Equal(old.OccurredAt) && slices.Equal(c.Notify, old.Notify)
+}
+
+// statusChanges reads status changes in the order of arrival.
+func (q queryer) statusChanges(ctx context.Context, condition string, args ...any) ([]StatusChange, error) {
+	var list []StatusChange
+	err := q.each(ctx, func(row scanner) error {
+		var c StatusChange
+		var occurredAt instant
+		var notify string
+		err := row.Scan(&c.ID, &c.ApplicationID, &c.BorrowerID, &c.From, &c.To, &c.Reason, &occurredAt, &notify, &c.BodyHash)
+		if err != nil {
+			return err
+		}
+		c.OccurredAt = occurredAt.Time
+		list = append(list, c)
+		return json.Unmarshal([]byte(notify), &list[len(list)-1].Notify)
+	}, `
+		SELECT id, application_id, borrower_id, from_status, to_status, COALESCE(reason, ''), occurred_at, notify,
+			COALESCE(body_hash, '')
+		FROM status_changes
+		WHERE `+condition+`
+		ORDER BY seq`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read status changes: %w", err)
+	}
+	return list, nil
+}
+
+// AddRequest puts a request into the outbox, where ClaimOutbox finds it. The same request again isn't created;
+// ErrConflict if it differs.
+func (db *DB) AddRequest(ctx context.Context, r Request) (created bool, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
+		added, err := tx.addRequests(ctx, []Request{r})
+		if err != nil {
+			return err
+		}
+		if created = added > 0; created {
+			return nil
+		}
+		var hash string
+		if err := tx.get(ctx, &hash, `SELECT body_hash FROM notification_requests WHERE id = ?`, r.ID); err != nil {
+			return err
+		}
+		if hash != r.BodyHash {
+			return ErrConflict
+		}
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("add notification request: %w", err)
+	}
+	return created, nil
+}
+
+// addRequests inserts requests whose ids are new and says how many are.
+func (tx *Tx) addRequests(ctx context.Context, requests []Request) (added int64, err error) {
+	for chunk := range slices.Chunk(requests, tableRows) {
+		v, args := tx.table("v",
+			col("id", "text", pluck(chunk, func(r Request) string { return r.ID })),
+			col("body", "json", pluck(chunk, func(r Request) string { return string(r.Body) })),
+			col("body_hash", "text", pluck(chunk, func(r Request) string { return r.BodyHash })),
+			col("created_at", "timestamptz", pluck(chunk, func(Request) time.Time { return tx.now })))
+		n, err := tx.exec(ctx, `
+			INSERT INTO notification_requests (id, body, body_hash, created_at)
+			SELECT v.id, v.body, v.body_hash, v.created_at
+			FROM `+v+` WHERE true
+			ON CONFLICT (id) DO NOTHING`, args...)
+		if err != nil {
+			return 0, fmt.Errorf("insert notification requests: %w", err)
+		}
+		added += n
+	}
+	if added > 0 {
+		tx.wakeOutbox()
+	}
+	return added, nil
+}
+
+// ClaimOutbox hands out what is to be told and wasn't enqueued yet, or was longer than retryAfter ago (of real time)
+// and isn't done: at most limit applications and as many requests. An application is one claim, however many changes
+// wait for it.
+func (db *DB) ClaimOutbox(ctx context.Context, limit int, retryAfter time.Duration) ([]Claim, error) {
+	var claims []Claim
+	now := wallNow()
+	err := db.write(ctx, func(ctx context.Context, tx *Tx) error {
+		claims = nil
+		applications, err := tx.claimApplications(ctx, limit, now, now.Add(-retryAfter))
+		if err != nil {
+			return err
+		}
+		requests, err := tx.claimRequests(ctx, limit, now, now.Add(-retryAfter))
+		claims = append(applications, requests...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim outbox: %w", err)
+	}
+	return claims, nil
+}
+
+// claimable reads the pending rows that nobody has, never enqueued ones first. Both queries are ranges of the claim
+// index, so rows that are already in the queue cost nothing.
+func (tx *Tx) claimable(ctx context.Context, table, column string, limit int, before time.Time) ([]string, error) {
+	var keys []string
+	query := `SELECT ` + column + ` FROM ` + table + ` WHERE done_at IS NULL AND parked_at IS NULL AND `
+	if err := tx.all(ctx, &keys, query+`enqueued_at IS NULL ORDER BY seq LIMIT ?`, limit); err != nil {
+		return nil, err
+	}
+	if len(keys) < limit {
+		var late []string
+		err := tx.all(ctx, &late, query+`enqueued_at < ? ORDER BY enqueued_at, seq LIMIT ?`, before, limit-len(keys))
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, late...)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), nil
+}
+
+func (tx *Tx) claimApplications(ctx context.Context, limit int, now, before time.Time) ([]Claim, error) {
+	keys, err := tx.claimable(ctx, "status_changes", "application_id", limit, before)
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	// An application that is locked is being told, or a caller's transaction has just added to it: its turn comes with
+	// a later poll, and the others needn't wait for it.
+	var free []string
+	err = tx.all(ctx, &free, `SELECT id FROM applications WHERE `+tx.in("id")+` ORDER BY id`+tx.skipLocked(), tx.list(keys))
+	if err != nil || len(free) == 0 {
+		return nil, err
+	}
+	// Looked at again under the lock: another relay may have been here.
+	var mine []string
+	err = tx.all(ctx, &mine, `
+		UPDATE status_changes
+		SET enqueued_at = ?
+		WHERE done_at IS NULL AND parked_at IS NULL AND `+tx.in("application_id")+`
+			AND application_id IN (
+				SELECT application_id
+				FROM status_changes
+				WHERE done_at IS NULL AND parked_at IS NULL AND `+tx.in("application_id")+`
+					AND (enqueued_at IS NULL OR enqueued_at < ?))
+		RETURNING application_id`, now, tx.list(free), tx.list(free), before)
+	if err != nil || len(mine) == 0 {
+		return nil, err
+	}
+	return tx.claims(ctx, ClaimStatus, `
+		UPDATE applications
+		SET attempt = attempt + 1
+		WHERE `+tx.in("id")+`
+		RETURNING id, attempt`, tx.list(mine))
+}
+
+func (tx *Tx) claimRequests(ctx context.Context, limit int, now, before time.Time) ([]Claim, error) {
+	keys, err := tx.claimable(ctx, "notification_requests", "id", limit, before)
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	var free []string
+	err = tx.all(ctx, &free, `
+		SELECT id
+		FROM notification_requests
+		WHERE `+tx.in("id")+` AND done_at IS NULL AND parked_at IS NULL AND (enqueued_at IS NULL OR enqueued_at < ?)
+		ORDER BY id`+tx.skipLocked(), tx.list(keys), before)
+	if err != nil || len(free) == 0 {
+		return nil, err
+	}
+	return tx.claims(ctx, ClaimRequest, `
+		UPDATE notification_requests
+		SET enqueued_at = ?, attempt = attempt + 1
+		WHERE `+tx.in("id")+`
+		RETURNING id, attempt`, now, tx.list(free))
+}
+
+// claims runs an UPDATE that returns keys and attempts.
+func (tx *Tx) claims(ctx context.Context, kind, query string, args ...any) ([]Claim, error) {
+	var claims []Claim
+	err := tx.each(ctx, func(row scanner) error {
+		c := Claim{Kind: kind}
+		err := row.Scan(&c.Key, &c.Attempt)
+		claims = append(claims, c)
+		return err
+	}, query, args...)
+	slices.SortFunc(claims, func(a, b Claim) int { return cmp.Compare(a.Key, b.Key) })
+	return claims, err
+}
+
+// UnclaimOutbox gives claims back that couldn't be enqueued: the next ClaimOutbox hands them out again.
+func (db *DB) UnclaimOutbox(ctx context.Context, claims []Claim) error {
+	keys := make(map[string][]string)
+	for _, c := range claims {
+		keys[c.Kind] = append(keys[c.Kind], c.Key)
+	}
+	err := db.write(ctx, func(ctx context.Context, tx *Tx) error {
+		for _, t := range []struct{ kind, table, column string }{
+			{ClaimStatus, "status_changes", "application_id"},
+			{ClaimRequest, "notification_requests", "id"},
+		} {
+			_, err := tx.exec(ctx, `
+				UPDATE `+t.table+`
+				SET enqueued_at = NULL
+				WHERE done_at IS NULL AND parked_at IS NULL AND `+tx.in(t.column), tx.list(keys[t.kind]))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("give claims back: %w", err)
+	}
+	return nil
+}
+
+// UnclaimAll gives everything back that was claimed and isn't done, ticks too: what it was enqueued in has gone for certain.
+func (db *DB) UnclaimAll(ctx context.Context) error {
+	err := db.write(ctx, func(ctx context.Context, tx *Tx) error {
+		for _, open := range []string{
+			"status_changes SET enqueued_at = NULL WHERE done_at IS NULL AND parked_at IS NULL",
+			"notification_requests SET enqueued_at = NULL WHERE done_at IS NULL AND parked_at IS NULL",
+			"ticks SET enqueued_at = NULL WHERE done_at IS NULL",
+		} {
+			if _, err := tx.exec(ctx, "UPDATE "+open+" AND enqueued_at IS NOT NULL"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("give all claims back: %w", err)
+	}
+	return nil
+}
+
+// wallNow is the real time, in which the outbox counts: queues don't run on a simulated clock.
+func wallNow() time.Time { return stamp(time.Now()) }
+
+// stamp is an instant as both databases keep it.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// stringList is a JSON array, [] for none.
+func stringList(list []string) string {
+	if list == nil {
+		list = []string{}
+	}
+	text, _ := json.Marshal(list) // strings always encode
+	return string(text)
+}

@@ -1,0 +1,144 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"duebell/internal/civil"
+	"duebell/internal/policy"
+)
+
+// Person is somebody as the programs treat them: their own preferences over the lender's record of them over the
+// policy.
+type Person struct {
+	User
+	Known  bool           // false: only the id is known, everything else is a default
+	Erased bool           // was erased: nothing is told
+	Zone   *time.Location // never nil
+	Locale string         // never ""
+	Quiet  *policy.QuietHours
+	// OptedOut are the kinds that the person doesn't want here and that the policy lets him switch off. Email of a kind is
+	// another matter.
+	OptedOut map[string]bool
+	// Overruled are those that the person doesn't want and a later policy made mandatory, with when it did.
+	Overruled map[string]time.Time
+}
+
+// How the rows of people are locked while they are read. A share keeps changes of a person, and erasure, out until the
+// transaction ends.
+const (
+	unlocked = ""
+	forShare = " FOR SHARE"
+)
+
+// peopleByID reads people, unknown ones too. Locks are taken in byte order of ids, after those of loans and
+// applications and before those of inboxes.
+func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv PolicyVersion) (map[string]*Person, error) {
+	people := make(map[string]*Person, len(ids))
+	for _, id := range ids {
+		people[id] = &Person{User: User{ID: id}}
+	}
+	if len(people) == 0 {
+		return people, nil
+	}
+	list := q.list(slices.Sorted(maps.Keys(people)))
+	if !q.pg {
+		lock = unlocked
+	}
+	err := q.each(ctx, func(row scanner) error {
+		var u User
+		var asOf, erased instant
+		if err := row.Scan(&u.ID, &u.Name, &u.Email, &u.TimeZone, &u.Locale, &asOf, &erased); err != nil {
+			return err
+		}
+		u.AsOf = asOf.Time
+		p := people[u.ID]
+		p.User, p.Known, p.Erased = u, erased.IsZero(), !erased.IsZero()
+		return nil
+	}, `
+		SELECT id, name, COALESCE(email, ''), time_zone, locale, as_of, erased_at
+		FROM users
+		WHERE `+q.in("id")+`
+		ORDER BY id`+lock, list)
+	if err != nil {
+		return nil, fmt.Errorf("read people: %w", err)
+	}
+	// In a statement of its own: it sees what the last holder of the locks left.
+	own := make(map[string]Preferences)
+	err = q.each(ctx, func(row scanner) error {
+		var id, doc string
+		if err := row.Scan(&id, &doc); err != nil {
+			return err
+		}
+		var err error
+		own[id], err = parsePreferences(doc)
+		return err
+	}, `SELECT user_id, doc FROM preferences WHERE `+q.in("user_id"), list)
+	if err != nil {
+		return nil, fmt.Errorf("read preferences: %w", err)
+	}
+	for id, p := range people {
+		p.apply(own[id], pv)
+	}
+	return people, nil
+}
+
+// apply works out what holds for a person.
+func (p *Person) apply(own Preferences, pv PolicyVersion) {
+	p.Zone = time.UTC
+	for _, name := range []string{own.TimeZone, p.TimeZone} {
+		if zone, err := civil.LoadZone(name); err == nil {
+			p.Zone = zone
+			break
+		}
+	}
+	p.Locale = "en"
+	for _, locale := range []string{own.Locale, p.User.Locale} {
+		if locale != "" {
+			p.Locale = locale
+			break
+		}
+	}
+	switch {
+	case own.NoQuietHours:
+		p.Quiet = nil
+	case own.QuietHours != nil:
+		p.Quiet = own.QuietHours
+	default:
+		p.Quiet = pv.quiet()
+	}
+	for kind, on := range own.Channels {
+		since, later := pv.MandatorySince[kind]
+		switch {
+		case on.Push:
+		case !pv.mandatory(kind, policy.ChannelPush):
+			if p.OptedOut == nil {
+				p.OptedOut = make(map[string]bool)
+			}
+			p.OptedOut[kind] = true
+		case later:
+			if p.Overruled == nil {
+				p.Overruled = make(map[string]time.Time)
+			}
+			p.Overruled[kind] = since
+		}
+	}
+}
+
+// optedOutAs is what the person doesn't want to hear in a role. An officer hears of reminders in summaries: of one who switched
+// those off, only what is mandatory is left.
+func (p *Person) optedOutAs(role string, pv PolicyVersion) map[string]bool {
+	if role != RoleOfficer || !p.OptedOut[policy.KindSummary] {
+		return p.OptedOut
+	}
+	out := maps.Clone(p.OptedOut)
+	for _, kind := range policy.Kinds() {
+		if !pv.mandatory(kind, policy.ChannelPush) {
+			out[kind] = true
+		}
+	}
+	return out
+}

@@ -1,0 +1,432 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"duebell/internal/civil"
+	"duebell/internal/policy"
+)
+
+// DueRow is one reminder whose time has come: what is open on a date of a loan, and one person who is told about it.
+type DueRow struct {
+	LoanID    string
+	DueDate   civil.Date
+	Recipient string
+	Role      string
+	Loan      Loan   // without its parties
+	Open      int64  // of all installments of the date, in minor units of Loan.Digits
+	Numbers   []int  // the installments that are open on it, in order
+	Person    Person // the recipient
+	Borrower  string // the borrower's name, "" if it isn't known
+	Subject   policy.Subject
+}
+
+// Outcome is what is to be done about a DueRow.
+type Outcome struct {
+	Verdict policy.Verdict
+	// Send is the notification if the verdict is to send one. An officer's isn't needed: it becomes a line of the
+	// officer's next summary.
+	Send *Draft
+	// Err parks this row alone, until the book changes under it; all else is ignored then.
+	Err error
+}
+
+// RunDue takes up to limit reminders whose time has come, has them decided and writes the outcome: decisions,
+// notifications and when to look again, in one transaction. claimed is how many it took; 0 means that nothing is left
+// which another worker doesn't hold. Any number of workers may call it at once.
+//
+// decide answers one Outcome for each row, in order. It runs inside the transaction, so it is quick, pure and doesn't use
+// the store; it may be asked about a row again. Caps are counted here: a reminder that the person's day has no room for is
+// held. When a batch can't be written, it is halved until the row at fault stands alone, and that one is parked.
+func (db *DB) RunDue(ctx context.Context, limit int,
+	decide func(pv PolicyVersion, now time.Time, rows []DueRow) []Outcome) (claimed int, err error) {
+	r := &run{db: db, decide: decide}
+	keys, err := r.batch(ctx, func(ctx context.Context, tx *Tx) ([]subjectKey, error) { return tx.claimDue(ctx, limit) })
+	if err != nil && badRow(err) && len(keys) > 0 {
+		err = r.halves(ctx, keys, err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("run due reminders: %w", err)
+	}
+	return len(keys), nil
+}
+
+// run is the work of one RunDue.
+type run struct {
+	db     *DB
+	decide func(PolicyVersion, time.Time, []DueRow) []Outcome
+}
+
+// halves settles keys whose batch failed because of a row: alone, that row is parked, else each half is tried.
+func (r *run) halves(ctx context.Context, keys []subjectKey, reason error) error {
+	if len(keys) == 1 {
+		r.db.log.ErrorContext(ctx, "a reminder can't be written and is parked", "loan", keys[0].loan,
+			"due_date", keys[0].date.String(), "error", reason)
+		return r.db.write(ctx, func(ctx context.Context, tx *Tx) error {
+			if _, err := tx.lockLoansOf(ctx, keys, tx.forUpdate()); err != nil {
+				return err
+			}
+			return tx.parkDue(ctx, keys, []string{shortened(reason)})
+		})
+	}
+	middle := len(keys) / 2
+	for _, half := range [][]subjectKey{keys[:middle], keys[middle:]} {
+		// What someone else holds meanwhile is settled there or by a later run.
+		tried, err := r.batch(ctx, func(ctx context.Context, tx *Tx) ([]subjectKey, error) {
+			return tx.lockLoansOf(ctx, half, tx.skipLocked())
+		})
+		if err != nil && badRow(err) && len(tried) > 0 {
+			err = r.halves(ctx, tried, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claimDue locks the loans of the oldest due rows. It doesn't wait, so the order of the locks doesn't matter, and rows
+// of loans that another worker has don't use up the limit.
+func (tx *Tx) claimDue(ctx context.Context, limit int) (keys []subjectKey, err error) {
+	lock := ""
+	if tx.pg {
+		lock = " FOR UPDATE OF l SKIP LOCKED"
+		// Rows come out of due_reminders_next in order, so that only as many are read as are taken. A backlog sorted
+		// anew for each batch would cost its square.
+		if _, err := tx.exec(ctx, `SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`); err != nil {
+			return nil, err
+		}
+	}
+	err = tx.each(ctx, func(row scanner) error {
+		var key subjectKey
+		err := row.Scan(&key.loan, &key.date, &key.recipient)
+		keys = append(keys, key)
+		return err
+	}, claimDueQuery+lock, tx.now, limit)
+	if err == nil && tx.pg {
+		_, err = tx.exec(ctx, `SELECT set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true)`)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("claim due rows: %w", err)
+	}
+	return keys, nil
+}
+
+const claimDueQuery = `
+	SELECT d.loan_id, d.due_date, d.recipient
+	FROM due_reminders AS d JOIN loans AS l ON l.id = d.loan_id
+	WHERE d.next_at <= ? AND d.parked_at IS NULL
+	ORDER BY d.next_at, d.loan_id
+	LIMIT ?`
+
+// lockLoansOf locks the loans of keys and answers those that it has.
+func (tx *Tx) lockLoansOf(ctx context.Context, keys []subjectKey, lock string) ([]subjectKey, error) {
+	var ids []string
+	err := tx.all(ctx, &ids, `SELECT id FROM loans WHERE `+tx.in("id")+` ORDER BY id`+lock, tx.list(loansOf(keys)))
+	if err != nil {
+		return nil, fmt.Errorf("lock loans: %w", err)
+	}
+	return slices.DeleteFunc(slices.Clone(keys), func(k subjectKey) bool { return !slices.Contains(ids, k.loan) }), nil
+}
+
+func loansOf(keys []subjectKey) []string {
+	return slices.Compact(slices.Sorted(slices.Values(pluck(keys, func(k subjectKey) string { return k.loan }))))
+}
+
+// batch settles the rows that claim locked the loans of. It answers them also when it fails.
+func (r *run) batch(ctx context.Context, claim func(ctx context.Context, tx *Tx) ([]subjectKey, error)) (keys []subjectKey, err error) {
+	err = r.db.write(ctx, func(ctx context.Context, tx *Tx) (err error) {
+		if err := tx.planAfresh(ctx); err != nil {
+			return err
+		}
+		if keys, err = claim(ctx, tx); err != nil || len(keys) == 0 {
+			return err
+		}
+		b, err := r.db.readHeads(ctx, tx.queryer, loansOf(keys), unlocked) // claim has locked them
+		if err != nil {
+			return err
+		}
+		// Loans that follow another policy are derived before anything of them is sent: their rows come again.
+		stale := b.some(func(l *bookLoan) bool { return l.policyVersion != b.pv.Version })
+		if len(stale) > 0 {
+			old, err := r.db.lockLoans(ctx, tx, pluck(stale, func(l *bookLoan) string { return l.ID }))
+			if err != nil {
+				return err
+			}
+			if err := r.db.derive(ctx, tx, old); err != nil {
+				return err
+			}
+		}
+		rows, err := tx.stillDue(ctx, slices.DeleteFunc(slices.Clone(keys), func(k subjectKey) bool {
+			return b.loans[k.loan].policyVersion != b.pv.Version
+		}))
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		return r.settle(ctx, tx, b, rows)
+	})
+	return keys, err
+}
+
+// stillDue reads rows again, now that their loans are locked: another worker may have settled them just before.
+func (tx *Tx) stillDue(ctx context.Context, keys []subjectKey) ([]dueRow, error) {
+	var rows []dueRow
+	for chunk := range slices.Chunk(keys, tableRows) {
+		v, args := tx.keyTable(chunk)
+		err := tx.each(ctx, func(row scanner) error {
+			var r dueRow
+			var nextAt instant
+			err := row.Scan(&r.loan, &r.date, &r.recipient, &r.role, &nextAt)
+			r.nextAt = nextAt.Time
+			rows = append(rows, r)
+			return err
+		}, `
+			SELECT d.loan_id, d.due_date, d.recipient, d.role, d.next_at
+			FROM `+v+` CROSS JOIN due_reminders AS d
+			WHERE d.loan_id = v.loan_id AND d.due_date = v.due_date AND d.recipient = v.recipient
+				AND d.next_at <= ? AND d.parked_at IS NULL
+			ORDER BY d.loan_id, d.due_date, d.recipient`, append(args, tx.now)...)
+		if err != nil {
+			return nil, fmt.Errorf("read due rows: %w", err)
+		}
+	}
+	return rows, nil
+}
+
+// settle decides rows and queues what comes of them.
+func (r *run) settle(ctx context.Context, tx *Tx, b *book, rows []dueRow) error {
+	due, gone, err := r.dueRows(ctx, tx, b, rows)
+	if err != nil {
+		return err
+	}
+	outcomes, err := guard(func() ([]Outcome, error) { return r.decide(b.pv, tx.now, due), nil })
+	if err != nil {
+		return err
+	}
+	if len(outcomes) != len(due) {
+		return fmt.Errorf("%d outcomes for %d due rows", len(outcomes), len(due))
+	}
+	s := &settlement{tx: tx, pv: b.pv, book: b, delete: gone}
+	for i := range due {
+		if err := s.take(&due[i], outcomes[i]); err != nil {
+			return err
+		}
+	}
+	// The oldest date first where a day hasn't room for all.
+	slices.SortStableFunc(s.sends, func(a, b send) int { return a.row.DueDate.Compare(b.row.DueDate) })
+	tx.atEnd(pluck(s.sends, func(s send) string { return s.row.Recipient }), s.write)
+	return nil
+}
+
+// dueRows reads everything that decides about rows, in a fixed number of queries. gone are those with nobody to tell.
+func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due []DueRow, gone []subjectKey, err error) {
+	var ids []string
+	from := make(map[string]civil.Date)
+	for _, row := range rows {
+		ids = append(ids, row.recipient, b.loans[row.loan].BorrowerID)
+		if first := from[row.loan]; first.IsZero() || row.date.Before(first) {
+			from[row.loan] = row.date
+		}
+	}
+	people, err := tx.peopleByID(ctx, ids, forShare, b.pv)
+	if err != nil {
+		return nil, nil, err
+	}
+	records, err := tx.records(ctx, from)
+	if err != nil {
+		return nil, nil, err
+	}
+	open, err := tx.openOn(ctx, rows)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, row := range rows {
+		l, person := b.loans[row.loan], people[row.recipient]
+		recipients := l.recipients()
+		i := slices.IndexFunc(recipients, func(r recipient) bool { return r.id == row.recipient })
+		if i < 0 || !person.Known {
+			gone = append(gone, row.subjectKey)
+			continue
+		}
+		live := open[dateKey{row.loan, row.date}]
+		head := l.Loan
+		head.Parties = nil
+		due = append(due, DueRow{LoanID: row.loan, DueDate: row.date, Recipient: row.recipient, Role: recipients[i].role,
+			Loan: head, Open: live.open, Numbers: live.numbers, Person: *person, Borrower: people[l.BorrowerID].Name,
+			Subject: l.subject(row.date, live.open > 0, recipients[i], person, records[row.subjectKey], b.pv)})
+	}
+	return due, gone, nil
+}
+
+type dateKey struct {
+	loan string
+	date civil.Date
+}
+
+// openOn reads what is open on the dates of rows.
+func (q queryer) openOn(ctx context.Context, rows []dueRow) (map[dateKey]liveDate, error) {
+	open := make(map[dateKey]liveDate)
+	var keys []dateKey
+	for _, row := range rows {
+		key := dateKey{row.loan, row.date}
+		if _, known := open[key]; !known {
+			open[key] = liveDate{}
+			keys = append(keys, key)
+		}
+	}
+	for chunk := range slices.Chunk(keys, tableRows) {
+		v, args := q.table("v", col("loan_id", "text", pluck(chunk, func(k dateKey) string { return k.loan })),
+			col("due_date", "date", pluck(chunk, func(k dateKey) civil.Date { return k.date })))
+		err := q.each(ctx, func(row scanner) error {
+			var key dateKey
+			var number int
+			var amount int64
+			if err := row.Scan(&key.loan, &key.date, &number, &amount); err != nil {
+				return err
+			}
+			d := open[key]
+			open[key] = liveDate{d.open + amount, append(d.numbers, number)}
+			return nil
+		}, `
+			SELECT i.loan_id, i.due_date, i.number, i.open
+			FROM `+v+` CROSS JOIN installments AS i
+			WHERE i.loan_id = v.loan_id AND i.due_date = v.due_date AND i.open > 0
+			ORDER BY i.loan_id, i.number`, args...)
+		if err != nil {
+			return nil, fmt.Errorf("read what is open: %w", err)
+		}
+	}
+	return open, nil
+}
+
+// settlement is what a batch is going to write.
+type settlement struct {
+	tx   *Tx
+	pv   PolicyVersion
+	book *book
+
+	put       []dueRow
+	delete    []subjectKey
+	parked    []subjectKey
+	errors    []string
+	decisions []Decision
+	items     []SummaryItem
+	sends     []send
+}
+
+// send is a reminder to write if the person's day has room for it.
+type send struct {
+	row     *DueRow
+	outcome Outcome
+}
+
+func (row *DueRow) key() subjectKey { return subjectKey{row.LoanID, row.DueDate, row.Recipient} }
+
+// take sorts an outcome into what is written. Reminders wait for the inbox, where the cap is counted.
+func (s *settlement) take(row *DueRow, o Outcome) error {
+	switch {
+	case o.Err != nil:
+		s.parked = append(s.parked, row.key())
+		s.errors = append(s.errors, shortened(o.Err))
+	case o.Verdict.Send == nil:
+		s.decide(row, o.Verdict.Decisions, "")
+		s.next(row, o.Verdict.Next)
+	case row.Role == RoleOfficer:
+		s.decide(row, o.Verdict.Decisions, "")
+		s.next(row, o.Verdict.Next)
+		s.items = append(s.items, SummaryItem{Recipient: row.Recipient, LoanID: row.LoanID, DueDate: row.DueDate,
+			Kind: o.Verdict.Send.Kind, Offset: o.Verdict.Send.Offset, Amount: row.Open, Currency: row.Loan.Currency,
+			Digits: row.Loan.Digits})
+	case o.Send == nil || o.Send.Recipient != row.Recipient:
+		return fmt.Errorf("loan %s: a reminder to send without a notification for its recipient", row.LoanID)
+	default:
+		s.sends = append(s.sends, send{row, o})
+	}
+	return nil
+}
+
+// decide records decisions about a row; the one that says sent carries the notification.
+func (s *settlement) decide(row *DueRow, list []policy.Decided, notification string) {
+	for _, decided := range list {
+		d := s.tx.decision(s.book.loans[row.LoanID], row.key(), &row.Person, s.pv, row.Open, decided)
+		if decided.Outcome == policy.Sent {
+			d.NotificationID = notification
+		}
+		s.decisions = append(s.decisions, d)
+	}
+}
+
+// next is when the row is looked at again; zero: never, as long as the book doesn't change.
+func (s *settlement) next(row *DueRow, at time.Time) {
+	if at.IsZero() {
+		s.delete = append(s.delete, row.key())
+		return
+	}
+	s.put = append(s.put, dueRow{subjectKey: row.key(), role: row.Role, nextAt: stamp(at)})
+}
+
+// write runs under the locks of the inboxes.
+func (s *settlement) write(ctx context.Context) error {
+	limit := s.pv.Policy.Caps.PerPersonPerDay
+	var drafts []Draft
+	var sent []send
+	for _, send := range s.sends {
+		row, v := send.row, send.outcome.Verdict
+		ib, err := s.tx.inbox(row.Recipient)
+		if err != nil {
+			return err
+		}
+		if limit > 0 && ib.sentOn(v.Today) >= limit {
+			if row.Subject.Recorded[*v.Send] != policy.ReasonCap {
+				s.decide(row, []policy.Decided{{Rule: *v.Send, Outcome: policy.Held, Reason: policy.ReasonCap}}, "")
+			}
+			next := s.pv.Policy.NextDay(row.Subject, s.tx.now)
+			if !v.Next.IsZero() && v.Next.Before(next) {
+				next = v.Next
+			}
+			s.next(row, next)
+			continue
+		}
+		ib.addSent(v.Today, 1)
+		drafts = append(drafts, *send.outcome.Send)
+		sent = append(sent, send)
+	}
+	notifications, err := s.tx.insert(ctx, drafts)
+	if err != nil {
+		return err
+	}
+	for i, send := range sent {
+		s.decide(send.row, send.outcome.Verdict.Decisions, notifications[i].ID)
+		s.next(send.row, send.outcome.Verdict.Next)
+	}
+	if err := s.tx.addDecisions(ctx, s.decisions); err != nil {
+		return err
+	}
+	if err := s.tx.addSummaryItems(ctx, s.items); err != nil {
+		return err
+	}
+	if err := s.tx.putDue(ctx, s.put); err != nil {
+		return err
+	}
+	if err := s.tx.deleteDue(ctx, s.delete); err != nil {
+		return err
+	}
+	return s.tx.parkDue(ctx, s.parked, s.errors)
+}
+
+// parkDue takes rows out of the queue until the book changes under them.
+func (tx *Tx) parkDue(ctx context.Context, keys []subjectKey, reasons []string) error {
+	for i, key := range keys { // rare
+		_, err := tx.exec(ctx, `
+			UPDATE due_reminders
+			SET parked_at = ?, error = ?
+			WHERE loan_id = ? AND due_date = ? AND recipient = ?`, tx.now, reasons[i], key.loan, key.date, key.recipient)
+		if err != nil {
+			return fmt.Errorf("park due row: %w", err)
+		}
+	}
+	return nil
+}

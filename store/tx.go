@@ -1,0 +1,295 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"duebell/internal/civil"
+)
+
+// queryer runs statements on a transaction or a pool. They are written with ? for both databases (so none may have a
+// question mark of its own). A row that isn't there is ErrNotFound.
+type queryer struct {
+	ext sqlx.ExtContext
+	pg  bool
+}
+
+// query runs single statements that only read; each is a snapshot of its own.
+func (db *DB) query() queryer { return queryer{db.reader, db.pg != nil} }
+
+// exec answers the number of rows that the statement changed.
+func (q queryer) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	result, err := q.ext.ExecContext(ctx, q.rebind(query), args...)
+	if err != nil {
+		return 0, translate(err)
+	}
+	return result.RowsAffected()
+}
+
+// get scans one row into dest: a struct by its db tags, or a single value.
+func (q queryer) get(ctx context.Context, dest any, query string, args ...any) error {
+	return translate(sqlx.GetContext(ctx, q.ext, dest, q.rebind(query), args...))
+}
+
+// all scans every row into dest, a pointer to a slice of structs or of single values.
+func (q queryer) all(ctx context.Context, dest any, query string, args ...any) error {
+	return translate(sqlx.SelectContext(ctx, q.ext, dest, q.rebind(query), args...))
+}
+
+// each calls scan for every row.
+func (q queryer) each(ctx context.Context, scan func(row scanner) error, query string, args ...any) error {
+	rows, err := q.ext.QueryxContext(ctx, q.rebind(query), args...)
+	if err != nil {
+		return translate(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+type scanner interface{ Scan(dest ...any) error }
+
+func (q queryer) rebind(query string) string {
+	if !q.pg {
+		return query
+	}
+	if text, ok := rebound.Load(query); ok {
+		return text.(string)
+	}
+	text := sqlx.Rebind(sqlx.DOLLAR, query)
+	rebound.Store(query, text)
+	return text
+}
+
+// rebound has what PostgreSQL gets of each statement: there are some hundred, since no text depends on the length of a list.
+var rebound sync.Map
+
+// in is the condition that expr is one of a list, which list makes an argument of. The text doesn't depend on the
+// list's length, so the statement stays prepared.
+func (q queryer) in(expr string) string {
+	if q.pg {
+		return expr + " = ANY (?)"
+	}
+	return expr + " IN (SELECT value FROM json_each(?))"
+}
+
+// list is the argument for in.
+func (q queryer) list(values []string) any {
+	if values == nil {
+		values = []string{}
+	}
+	if q.pg {
+		return values
+	}
+	text, _ := json.Marshal(values) // strings always encode
+	return string(text)
+}
+
+// forUpdate locks the rows of a SELECT. SQLite has one writer, which holds everything.
+func (q queryer) forUpdate() string {
+	if q.pg {
+		return " FOR UPDATE"
+	}
+	return ""
+}
+
+// column is one column of rows that are handed to a statement.
+type column struct {
+	name  string
+	typ   string // of PostgreSQL
+	array any    // the values, as PostgreSQL takes them
+	n     int
+	at    func(i int) any
+}
+
+// col makes a column of values. Of []byte, json.RawMessage and named string types make strings first; use pointers for
+// what may be null.
+func col[T any](name, typ string, values []T) column {
+	c := column{name: name, typ: typ, array: values, n: len(values), at: func(i int) any { return values[i] }}
+	if dates, ok := any(values).([]civil.Date); ok { // the driver doesn't look for a Valuer inside of an array
+		text := make([]*string, len(dates))
+		for i, d := range dates {
+			if s := d.String(); s != "" {
+				text[i] = &s
+			}
+		}
+		c.array = text
+	}
+	return c
+}
+
+// table makes rows out of columns, all of one length, to stand after FROM under that alias: unnest on PostgreSQL (one
+// text for any number of rows), VALUES on SQLite. For ON CONFLICT behind it SQLite needs a WHERE true between.
+func (q queryer) table(alias string, cols ...column) (string, []any) {
+	n := cols[0].n
+	var b strings.Builder
+	if q.pg {
+		args := make([]any, len(cols))
+		names := make([]string, len(cols))
+		b.WriteString("unnest(")
+		for i, c := range cols {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			switch c.typ {
+			case "date", "json", "jsonb": // sent as text
+				b.WriteString("?::text[]::" + c.typ + "[]")
+			default:
+				b.WriteString("?::" + c.typ + "[]")
+			}
+			args[i], names[i] = c.array, c.name
+		}
+		b.WriteString(") AS " + alias + " (" + strings.Join(names, ", ") + ")")
+		return b.String(), args
+	}
+	args := make([]any, 0, n*len(cols))
+	b.WriteString("(SELECT ")
+	for i, c := range cols {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "column%d AS %s", i+1, c.name)
+	}
+	b.WriteString(" FROM (VALUES ")
+	row := "(?" + strings.Repeat(",?", len(cols)-1) + ")"
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(row)
+		for _, c := range cols {
+			args = append(args, c.at(i))
+		}
+	}
+	b.WriteString(")) AS " + alias)
+	return b.String(), args
+}
+
+// tableRows is the most rows that one call of table may get: SQLite takes 32,766 arguments in a statement.
+const tableRows = 1000
+
+// Tx is one transaction that writes.
+type Tx struct {
+	queryer
+	now time.Time // of everything that this transaction does
+
+	end     []func(ctx context.Context) error
+	touched map[string]bool // recipients whose inboxes end needs
+	inboxes map[string]*inbox
+	wake    bool
+}
+
+// wakeOutbox wakes the relay after the commit. PostgreSQL does it itself, by triggers.
+func (tx *Tx) wakeOutbox() { tx.wake = true }
+
+// atEnd queues what touches inboxes for the time just before the commit: then the inboxes of all recipients that were
+// named are locked at once, and the queued functions run in order. Everything else that a transaction locks comes
+// before, so no two transactions wait for each other. A queued function may queue more, for the same recipients only.
+func (tx *Tx) atEnd(recipients []string, fn func(ctx context.Context) error) {
+	if tx.touched == nil {
+		tx.touched = make(map[string]bool)
+	}
+	for _, r := range recipients {
+		tx.touched[r] = true
+	}
+	tx.end = append(tx.end, fn)
+}
+
+// write runs fn in a transaction and commits it unless fn returns an error. What the database undid because of other
+// transactions is run again, so fn must not keep anything from a run that failed. After the commit Options.Committed
+// gets what happened to inboxes. A transaction inside of a transaction would wait for itself on SQLite.
+func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	const attempts = 6
+	for attempt := 1; ; attempt++ {
+		changes, wake, err := db.writeOnce(ctx, fn)
+		if err == nil {
+			if len(changes) > 0 {
+				(*db.committed.Load())(changes)
+			}
+			if wake {
+				db.outbox.wake()
+			}
+			return nil
+		}
+		if !retryable(err) || attempt == attempts {
+			return err
+		}
+		pause := time.Duration(1+rand.IntN(10<<attempt)) * time.Millisecond
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (db *DB) writeOnce(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (changes []Change, wake bool, err error) {
+	raw, err := db.writer.BeginTxx(ctx, nil) // READ COMMITTED on PostgreSQL; immediate on SQLite
+	if err != nil {
+		return nil, false, fmt.Errorf("begin: %w", err)
+	}
+	defer raw.Rollback() // does nothing after the commit
+	tx := &Tx{queryer: queryer{raw, db.pg != nil}, now: db.Now()}
+	if err := fn(ctx, tx); err != nil {
+		return nil, false, err
+	}
+	if err := tx.runEnd(ctx); err != nil {
+		return nil, false, err
+	}
+	if err := raw.Commit(); err != nil {
+		return nil, false, fmt.Errorf("commit: %w", err)
+	}
+	return tx.changes(), tx.wake, nil
+}
+
+// runEnd locks the inboxes, runs what was queued and writes the counters.
+func (tx *Tx) runEnd(ctx context.Context) error {
+	if len(tx.end) == 0 {
+		return nil
+	}
+	if err := tx.lockInboxes(ctx); err != nil {
+		return err
+	}
+	for i := 0; i < len(tx.end); i++ { // it may grow
+		if err := tx.end[i](ctx); err != nil {
+			return err
+		}
+	}
+	if len(tx.touched) != len(tx.inboxes) {
+		return errors.New("an inbox was named after the inboxes were locked")
+	}
+	return tx.saveInboxes(ctx)
+}
+
+// read runs fn on one snapshot.
+func (db *DB) read(ctx context.Context, fn func(q queryer) error) error {
+	raw, err := db.reader.BeginTxx(ctx, &sql.TxOptions{Isolation: db.snapshot(), ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer raw.Rollback()
+	if err := fn(queryer{raw, db.pg != nil}); err != nil {
+		return err
+	}
+	return raw.Commit()
+}
+
+func (db *DB) snapshot() sql.IsolationLevel {
+	if db.pg != nil {
+		return sql.LevelRepeatableRead
+	}
+	return sql.LevelDefault // SQLite in WAL mode always reads a snapshot
+}
