@@ -309,7 +309,7 @@ func TestDrainMovesACrowd(t *testing.T) {
 	if late := slices.Max(report.LateMS); late > 5000 {
 		t.Errorf("somebody was kept for %d ms longer than told", late)
 	}
-	if took > window+10*time.Second {
+	if took > window+30*time.Second {
 		t.Errorf("the pusher needed %s to stop", took)
 	}
 	starts, everybody, catchUps := counting.starts.Load(), counting.people.Load(), counting.catchUps.Load()

@@ -77,7 +77,7 @@ func mustTell(t testing.TB, db *store.DB, n int, recipients ...string) {
 }
 
 // waitTime is how long tests wait for what comes in milliseconds on a machine that has nothing else to do.
-const waitTime = 20 * time.Second
+const waitTime = time.Minute
 
 // eventually polls until ok, or fails the test with what.
 func eventually(t testing.TB, what string, ok func() bool) {

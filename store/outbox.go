@@ -345,6 +345,13 @@ func (db *DB) UnclaimOutbox(ctx context.Context, claims []Claim) error {
 			{ClaimStatus, "status_changes", "application_id"},
 			{ClaimRequest, "notification_requests", "id"},
 		} {
+			locked := t.table
+			if t.kind == ClaimStatus {
+				locked = "applications" // whoever tells or claims its changes holds it
+			}
+			if err := tx.lockRows(ctx, locked, keys[t.kind]); err != nil {
+				return err
+			}
 			_, err := tx.exec(ctx, `
 				UPDATE `+t.table+`
 				SET enqueued_at = NULL

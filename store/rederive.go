@@ -62,6 +62,9 @@ func (db *DB) derivePeople(ctx context.Context, userIDs []string) error {
 		}
 	}
 	return db.write(ctx, func(ctx context.Context, tx *Tx) error {
+		if err := tx.lockRows(ctx, "users", ids); err != nil {
+			return err
+		}
 		for start := 0; start < len(ids); start += tableRows {
 			end := min(start+tableRows, len(ids))
 			v, args := tx.table("v", col("id", "text", ids[start:end]), col("changed", "bigint", changed[start:end]))

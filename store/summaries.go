@@ -79,9 +79,18 @@ func (db *DB) FlushSummaries(ctx context.Context,
 func (db *DB) flushSummary(ctx context.Context, id string, render func(Person, []SummaryItem) (Draft, error)) (told bool, err error) {
 	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
 		told = false
+		pv, err := db.activePolicy(ctx, tx.queryer)
+		if err != nil {
+			return err
+		}
+		// People before what is theirs, as erasure does it.
+		people, err := tx.peopleByID(ctx, []string{id}, forShare, pv)
+		if err != nil {
+			return err
+		}
 		// Whoever else flushes this officer waits here and then finds nothing.
 		var items []SummaryItem
-		err := tx.each(ctx, func(row scanner) error {
+		err = tx.each(ctx, func(row scanner) error {
 			i := SummaryItem{Recipient: id}
 			var createdAt instant
 			err := row.Scan(&i.LoanID, &i.DueDate, &i.Kind, &i.Offset, &i.Amount, &i.Currency, &i.Digits, &createdAt)
@@ -102,13 +111,8 @@ func (db *DB) flushSummary(ctx context.Context, id string, render func(Person, [
 		if err := tx.nameBorrowers(ctx, items); err != nil {
 			return err
 		}
-		pv, err := db.activePolicy(ctx, tx.queryer)
-		if err != nil {
-			return err
-		}
-		people, err := tx.peopleByID(ctx, []string{id}, forShare, pv)
-		if err != nil || !people[id].Known {
-			return err // nobody is there any more
+		if !people[id].Known {
+			return nil // nobody is there any more
 		}
 		draft, err := guard(func() (Draft, error) { return render(*people[id], items) })
 		if err != nil {

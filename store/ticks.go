@@ -64,7 +64,7 @@ func (db *DB) ClaimTicks(ctx context.Context, retryAfter time.Duration) ([]Tick,
 	now := wallNow()
 	err := db.write(ctx, func(ctx context.Context, tx *Tx) error {
 		ticks = nil
-		// Two schedulers that update the same row do it one after the other, and the second finds it claimed.
+		// What another scheduler is just claiming is left to it.
 		return tx.each(ctx, func(row scanner) error {
 			var t Tick
 			var at instant
@@ -75,7 +75,10 @@ func (db *DB) ClaimTicks(ctx context.Context, retryAfter time.Duration) ([]Tick,
 		}, `
 			UPDATE ticks
 			SET enqueued_at = ?, attempt = attempt + 1
-			WHERE done_at IS NULL AND (enqueued_at IS NULL OR enqueued_at < ?)
+			WHERE (job, at) IN (
+				SELECT job, at
+				FROM ticks
+				WHERE done_at IS NULL AND (enqueued_at IS NULL OR enqueued_at < ?)`+tx.skipLocked()+`)
 			RETURNING job, at, attempt`, now, now.Add(-retryAfter))
 	})
 	if err != nil {

@@ -106,6 +106,16 @@ func (q queryer) forUpdate() string {
 	return ""
 }
 
+// lockRows locks rows in byte order of ids before a statement changes several of them: an UPDATE by itself locks in the
+// order of its plan, and two of them may wait for each other.
+func (tx *Tx) lockRows(ctx context.Context, table string, ids []string) error {
+	if !tx.pg || len(ids) == 0 {
+		return nil
+	}
+	_, err := tx.exec(ctx, `SELECT 1 FROM `+table+` WHERE `+tx.in("id")+` ORDER BY id FOR NO KEY UPDATE`, tx.list(ids))
+	return err
+}
+
 // column is one column of rows that are handed to a statement.
 type column struct {
 	name  string

@@ -210,8 +210,8 @@ func TestKeepAlive(t *testing.T) {
 			closed := make(chan ended, 1)
 			s := start(t, p, Config{PingInterval: 200 * time.Millisecond, PongTimeout: 300 * time.Millisecond},
 				&app{close: func(_ *Conn, code int, reason string) { closed <- ended{code, reason} }}, nil)
-			c := s.connect(t)
 			since := time.Now()
+			c := s.connect(t)
 			pings := 0
 			for {
 				f := c.anyFrame()
@@ -270,8 +270,8 @@ func TestKeepAlive(t *testing.T) {
 		})
 		t.Run("PingsAreSpread", func(t *testing.T) {
 			t.Parallel()
-			const interval = 600 * time.Millisecond
-			s := start(t, p, Config{PingInterval: interval, PongTimeout: 10 * time.Second}, new(app), nil)
+			const interval = 2 * time.Second
+			s := start(t, p, Config{PingInterval: interval, PongTimeout: patience}, new(app), nil)
 			var mu sync.Mutex
 			var times []time.Time
 			var all sync.WaitGroup
@@ -289,7 +289,7 @@ func TestKeepAlive(t *testing.T) {
 			all.Wait()
 			tenths := map[int64]int{}
 			for _, at := range times {
-				tenths[at.UnixMilli()/60]++
+				tenths[at.UnixMilli()/(interval/10).Milliseconds()]++
 			}
 			if len(tenths) < 6 {
 				t.Errorf("40 pings came in %d tenths of the interval: %v", len(tenths), tenths)

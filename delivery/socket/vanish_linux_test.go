@@ -107,7 +107,7 @@ func TestPacketsThatVanishCloseTheConnection(t *testing.T) {
 			if err := <-served; err != nil {
 				t.Error(err)
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			if err := s.Shutdown(ctx); err != nil {
 				t.Error(err)

@@ -13,7 +13,7 @@ var start = time.Date(2026, 3, 8, 6, 0, 0, 0, time.UTC)
 
 func wait(t *testing.T, c Clock, until time.Time) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := c.Wait(ctx, until); err != nil {
 		t.Fatalf("wait for %s: %v at %s", until, err, c.Now())
@@ -86,10 +86,10 @@ func TestRealClockThatIsSetBack(t *testing.T) {
 }
 
 func TestSimulatedSpeed(t *testing.T) {
-	c := NewSimulated(start, 3600)
 	wall := time.Now()
+	c := NewSimulated(start, 3600)
 	wait(t, c, start.Add(3*time.Minute)) // 50 ms
-	if took := time.Since(wall); took < 50*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(wall); took < 50*time.Millisecond || took > 30*time.Second {
 		t.Errorf("3 minutes took %s", took)
 	}
 }
@@ -188,7 +188,7 @@ func TestDrivenClockJumpsFromInstantToInstant(t *testing.T) {
 	c := NewSimulated(start, 1) // by itself the jump would take three days
 	s := &schedule{every: time.Hour, done: start}
 	drive(t, c, s, 0)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for !c.isDriven() {
 		time.Sleep(time.Millisecond)
@@ -209,10 +209,10 @@ func (c *Simulated) isDriven() bool {
 }
 
 func TestDrivenClockPaces(t *testing.T) {
+	wall := time.Now()
 	c := NewSimulated(start, 3600)
 	s := &schedule{every: 24 * time.Hour, done: start.Add(-time.Hour)}
 	drive(t, c, s, 0)
-	wall := time.Now()
 	wait(t, c, start.Add(5*time.Minute)) // 83 ms
 	if took := time.Since(wall); took < 70*time.Millisecond {
 		t.Errorf("5 minutes took %s", took)

@@ -124,12 +124,12 @@ func TestKeysExpire(t *testing.T) {
 	each(t, func(t *testing.T, c *Conn) {
 		ctx := t.Context()
 		key := "redisconn:" + t.Name()
+		set := time.Now()
 		if err := c.Client.Set(ctx, key, 1, 1200*time.Millisecond).Err(); err != nil {
 			t.Fatal(err)
 		}
-		set := time.Now()
 		for c.Client.Exists(ctx, key).Val() == 1 {
-			if time.Since(set) > 10*time.Second {
+			if time.Since(set) > time.Minute {
 				t.Fatal("never expires")
 			}
 			time.Sleep(20 * time.Millisecond)
@@ -147,7 +147,7 @@ func TestPing(t *testing.T) {
 		}
 	})
 	start := time.Now()
-	if open(t, "redis://127.0.0.1:1").Ping(t.Context()) == nil || time.Since(start) > 3*time.Second {
+	if open(t, "redis://127.0.0.1:1").Ping(t.Context()) == nil || time.Since(start) > 20*time.Second {
 		t.Errorf("a server that is down: %s", time.Since(start))
 	}
 }
@@ -201,7 +201,7 @@ func TestAsynqWorksOnIt(t *testing.T) {
 			if got != "x" {
 				t.Errorf("got %q", got)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("not handled")
 		}
 	})

@@ -31,7 +31,7 @@ func policyFile(t testing.TB) string {
 	return name
 }
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // tellStory is the main job: two devices of a borrower get two reminders and a status change, once, in order. while happens when the
 // first device is live and before anything is told; it may break things.
