@@ -86,6 +86,12 @@ bench-idle bench-unicast bench-broadcast bench-million: build
 	@test -x bin/centrifugo || { echo 'Compiling Centrifugo'; CGO_ENABLED=0 go build -C bench -trimpath -ldflags='-s -w' -o ../bin/centrifugo github.com/centrifugal/centrifugo/v6; }
 	@scripts/with-services bin/bench -bin bin $(@:bench-%=%)
 
+# A million reminders due at once, on a PostgreSQL that waits for its disk.
+bench-run: build
+	@scripts/install-test-needs
+	@CGO_ENABLED=0 go build -C bench -o ../bin/bench .
+	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin run
+
 services:
 	@scripts/install-test-needs
 	-@scripts/with-services

@@ -1,0 +1,358 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hibiken/asynq"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"golang.org/x/sync/errgroup"
+
+	"duebell/internal/policy"
+	"duebell/store"
+)
+
+const (
+	runWorkers  = 2
+	insertBatch = 500
+	inserters   = 4       // connections of the bare insert
+	bareRows    = 400_000 // what it inserts
+	taskEach    = 20_000  // notifications that are a task each
+	taskWorkers = 32
+)
+
+// runPolicy has every installment of the book due at once, whatever the time of day.
+const runPolicy = `reminders: [{kind: repayment.due_today, at: 0d}]
+send_at: "00:00"
+max_late: 2d
+schedule: [{job: reminder.run, cron: "0 0 1 1 *"}]
+`
+
+// reminders is a run over a book whose installments all come due at once: with two workers, on PostgreSQL that syncs to its
+// disk. Beside it, in the same run: bare rows of the same kind, and the same work as a task for each notification.
+func reminders(ctx context.Context, r *rig, installments int) (any, error) {
+	if installments == 0 {
+		installments = 1_000_000
+	}
+	db, err := sql.Open("pgx", r.database)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	if err := synced(ctx, db); err != nil {
+		return nil, err
+	}
+	bare, err := bareInsert(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("bare rows: %w", err)
+	}
+	fmt.Printf("bare rows of notifications in batches of %d on %d connections: %.0f/s\n", insertBatch, inserters, bare)
+	each, err := r.taskEach(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("a task each: %w", err)
+	}
+	fmt.Printf("a task for each notification, %d at once: %.0f/s\n", taskWorkers, each)
+
+	took, rss, err := r.runOver(ctx, db, installments, installments)
+	if err != nil {
+		return nil, err
+	}
+	rate := float64(installments) / took.Seconds()
+	fmt.Printf("reminder run: %d notifications in %.1f s, %.0f/s; the larger of the workers reached %.0f MB\n", installments, took.Seconds(), rate, float64(rss)/1e6)
+	round := func(v float64) float64 { return math.Round(v*100) / 100 }
+	return map[string]float64{"per_s": math.Round(rate), "vs_bare_insert": round(rate / bare), "vs_task_each": round(rate / each), "rss_mb": math.Round(float64(rss) / 1e6)}, nil
+}
+
+// synced refuses a PostgreSQL that doesn't wait for its disk: its figures would mean nothing.
+func synced(ctx context.Context, db *sql.DB) error {
+	for _, setting := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
+		var value string
+		if err := db.QueryRowContext(ctx, `SELECT current_setting($1)`, setting).Scan(&value); err != nil {
+			return err
+		}
+		if value != "on" {
+			return fmt.Errorf("%s is %s; run this by make", setting, value)
+		}
+	}
+	return nil
+}
+
+// bareInsert is how many rows a second go into a table like that of notifications, with its indexes, and nothing else.
+func bareInsert(ctx context.Context, db *sql.DB) (perSecond float64, err error) {
+	if _, err := db.ExecContext(ctx, `CREATE TABLE bench_rows (LIKE notifications INCLUDING ALL)`); err != nil {
+		return 0, err
+	}
+	defer db.ExecContext(context.WithoutCancel(ctx), `DROP TABLE bench_rows`)
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	start := time.Now()
+	for range inserters {
+		group.Go(func() error {
+			for {
+				first := next.Add(insertBatch) - insertBatch
+				if first >= bareRows {
+					return nil
+				}
+				ids, recipients := make([]string, insertBatch), make([]string, insertBatch)
+				for i := range ids {
+					ids[i], recipients[i] = notificationID(first+int64(i)), fmt.Sprintf("b%d", first+int64(i))
+				}
+				_, err := db.ExecContext(ctx, `
+					INSERT INTO bench_rows (id, recipient, kind, title, body, data, url, quiet, created_at, created_rev, rev)
+					SELECT v.id, v.recipient, $3, $4, $5, $6::json, $7, false, now(), 1, 1
+					FROM unnest($1::text[], $2::text[]) AS v (id, recipient)`,
+					ids, recipients, kind, title, body, string(dataOf(start))+"}", url)
+				if err != nil {
+					return err
+				}
+			}
+		})
+	}
+	err = group.Wait()
+	return bareRows / time.Since(start).Seconds(), err
+}
+
+// taskEach is how many notifications a second there are when each is an Asynq task that writes its rows in a transaction and
+// publishes them: a decision, a notification, the counters.
+func (r *rig) taskEach(ctx context.Context, db *sql.DB) (perSecond float64, err error) {
+	client := asynq.NewClientFromRedisClient(r.redis)
+	server := asynq.NewServerFromRedisClient(r.redis, asynq.Config{Concurrency: taskWorkers, Queues: map[string]int{"bench": 1},
+		TaskCheckInterval: 10 * time.Millisecond, LogLevel: asynq.ErrorLevel})
+	db.SetMaxIdleConns(taskWorkers)
+	var done sync.WaitGroup
+	done.Add(taskEach)
+	failures := make(chan error, 1)
+	mux := asynq.NewServeMux()
+	mux.HandleFunc("bench:reminder", func(ctx context.Context, task *asynq.Task) error {
+		defer done.Done()
+		err := r.remind(ctx, db, string(task.Payload()))
+		if err != nil {
+			select {
+			case failures <- err:
+			default:
+			}
+		}
+		return nil // a second try would be counted twice
+	})
+	start := time.Now()
+	if err := server.Start(mux); err != nil {
+		return 0, err
+	}
+	defer server.Shutdown()
+	group, enqueuing := errgroup.WithContext(ctx)
+	const enqueuers = 4
+	for part := range enqueuers {
+		group.Go(func() error {
+			for i := part; i < taskEach; i += enqueuers {
+				task := asynq.NewTask("bench:reminder", fmt.Appendf(nil, "t%d", i), asynq.Queue("bench"))
+				if _, err := client.EnqueueContext(enqueuing, task); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	done.Wait()
+	select {
+	case err = <-failures:
+	default:
+	}
+	return taskEach / time.Since(start).Seconds(), err
+}
+
+// remind is one reminder by itself, as a handler of a task writes it.
+func (r *rig) remind(ctx context.Context, db *sql.DB, recipient string) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var rev int64
+	err = tx.QueryRowContext(ctx, `
+		INSERT INTO inboxes (recipient, rev, unread, unseen, total) VALUES ($1, 1, 1, 1, 1)
+		ON CONFLICT (recipient) DO UPDATE SET rev = inboxes.rev + 1, unread = inboxes.unread + 1, unseen = inboxes.unseen + 1, total = inboxes.total + 1
+		RETURNING rev`, recipient).Scan(&rev)
+	if err != nil {
+		return err
+	}
+	id, now := "task-"+recipient, time.Now()
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO notifications (id, recipient, kind, title, body, data, url, quiet, created_at, created_rev, rev)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, false, $8, $9, $9)`, id, recipient, kind, title, body, string(dataOf(now))+"}", url, now, rev)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO decisions (loan_id, due_date, recipient, kind, offset_days, outcome, amount, currency, digits, time_zone, local_time, policy_version, notification_id, decided_at)
+		VALUES ($1, $2::timestamptz::date, $3, $4, 0, 'sent', 25000, 'EUR', 2, 'UTC', '09:00', 1, $5, $2::timestamptz)`, "task-"+recipient, now, recipient, kind, id)
+	if err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	return r.redis.Publish(ctx, "bench:"+recipient, appendNotification(nil, rev, now)).Err()
+}
+
+// runOver makes a book of that many installments, of which some are due, and has two workers run over it. It answers how long
+// they took until everything was committed and published, and the most memory that one of them held.
+func (r *rig) runOver(ctx context.Context, db *sql.DB, installments, due int) (took time.Duration, rss int64, err error) {
+	s, err := store.Open(ctx, r.database, store.Options{})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer s.Close()
+	rules, err := policy.Parse([]byte(runPolicy), "bench")
+	if err != nil {
+		return 0, 0, err
+	}
+	version, _, err := s.ActivatePolicy(ctx, rules)
+	if err != nil {
+		return 0, 0, err
+	}
+	start := time.Now()
+	if err := makeBook(ctx, db, version.Version, installments, due); err != nil {
+		return 0, 0, fmt.Errorf("make the book: %w", err)
+	}
+	if installments <= 20_000 { // made by SQL, it is what the product would have made
+		drift, err := s.CompareDue(ctx)
+		if err != nil || len(drift) > 0 {
+			return 0, 0, fmt.Errorf("the book isn't as derived: %v, %w", drift, err)
+		}
+	}
+	fmt.Printf("a book of %d loans, %d installments due: made in %.0f s\n", installments, due, time.Since(start).Seconds())
+
+	published, stop := r.countPublished(ctx)
+	defer stop()
+	var before int64
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&before); err != nil {
+		return 0, 0, err
+	}
+	folder, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer os.RemoveAll(folder)
+	file := filepath.Join(folder, "policy.yaml")
+	if err := os.WriteFile(file, []byte(runPolicy), 0o600); err != nil {
+		return 0, 0, err
+	}
+	var programs []*target
+	defer func() {
+		for _, t := range programs {
+			t.stop()
+		}
+	}()
+	for i := range runWorkers {
+		t := &target{name: "worker", address: fmt.Sprintf("127.3.%d.1:8091", i)}
+		programs = append(programs, t)
+		if err := t.run(r.bin+"/worker", nil, r.env("WORKER_ADDR="+t.address, "POLICY_FILE="+file)); err != nil {
+			return 0, 0, err
+		}
+	}
+	scheduler := &target{name: "scheduler", address: "127.3.9.1:8090"}
+	programs = append(programs, scheduler)
+	if err := scheduler.run(r.bin+"/scheduler", nil, r.env("SCHEDULER_ADDR="+scheduler.address, "POLICY_FILE="+file)); err != nil {
+		return 0, 0, err
+	}
+	time.Sleep(2 * time.Second)
+	base := published.Load()
+	if _, err := s.AddTick(ctx, policy.JobReminderRun, time.Now()); err != nil {
+		return 0, 0, err
+	}
+	start = time.Now()
+	last := start
+	for {
+		select {
+		case <-ctx.Done():
+			return 0, 0, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+		for _, t := range programs[:runWorkers] {
+			u, err := t.usage()
+			if err != nil {
+				return 0, 0, err
+			}
+			rss = max(rss, u.rss)
+		}
+		if now := time.Now(); now.Sub(last) > 10*time.Second {
+			fmt.Printf("%8.0f s: %d\n", now.Sub(start).Seconds(), published.Load()-base)
+			last = now
+		}
+		if published.Load()-base >= int64(due) {
+			break
+		}
+		if time.Since(start) > time.Hour {
+			return 0, 0, fmt.Errorf("%d of %d published in an hour", published.Load()-base, due)
+		}
+	}
+	took = time.Since(start)
+	var after, waiting int64
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&after); err != nil {
+		return 0, 0, err
+	}
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM due_reminders WHERE next_at <= now()`).Scan(&waiting); err != nil {
+		return 0, 0, err
+	}
+	if after-before != int64(due) || waiting != 0 {
+		return 0, 0, fmt.Errorf("%d notifications of %d, %d reminders left", after-before, due, waiting)
+	}
+	return took, rss, nil
+}
+
+// makeBook writes a book by SQL, as the store would have: a loan, a borrower and an installment for each. Those that aren't due
+// today are in the days after.
+func makeBook(ctx context.Context, db *sql.DB, version int64, installments, due int) error {
+	for _, query := range []string{
+		`TRUNCATE loans, loan_parties, installments, due_reminders, users, decisions, notifications, inboxes, notification_keys`,
+		`INSERT INTO users (id, name, time_zone, locale, created_at, updated_at)
+		SELECT 'u' || n, 'Borrower ' || n, 'UTC', 'en', now() - interval '60 days', now() FROM generate_series(1, $1::int) AS n WHERE $2::int >= 0 AND $3::bigint > 0`,
+		`INSERT INTO loans (id, borrower_id, product, currency, digits, status, policy_version, started_at, created_at, updated_at)
+		SELECT 'L' || n, 'u' || n, 'Car loan', 'EUR', 2, 'active', $3::bigint, now() - interval '60 days', now(), now()
+		FROM generate_series(1, $1::int) AS n WHERE $2::int >= 0`,
+		`INSERT INTO installments (loan_id, number, due_date, amount_due, amount_paid, outstanding, open)
+		SELECT 'L' || n, 1, (now() AT TIME ZONE 'UTC')::date + CASE WHEN n % ($1::int / $2::int) = 0 THEN 0 ELSE 1 + n % 300 END, 25000, 0, 25000, 25000
+		FROM generate_series(1, $1::int) AS n WHERE $3::bigint > 0`,
+		`INSERT INTO due_reminders (loan_id, due_date, recipient, role, next_at)
+		SELECT loan_id, due_date, 'u' || substr(loan_id, 2), 'borrower', due_date::timestamp AT TIME ZONE 'UTC'
+		FROM installments WHERE $1::int > 0 AND $2::int > 0 AND $3::bigint > 0`,
+	} {
+		var args []any
+		if query[:8] != "TRUNCATE" {
+			args = []any{installments, due, version}
+		}
+		if _, err := db.ExecContext(ctx, query, args...); err != nil {
+			return err
+		}
+	}
+	_, err := db.ExecContext(ctx, `VACUUM ANALYZE`)
+	return err
+}
+
+// countPublished counts what pushers would hear.
+func (r *rig) countPublished(ctx context.Context) (*atomic.Int64, func()) {
+	var count atomic.Int64
+	sub := r.redis.PSubscribe(ctx, "duebell:inbox:*")
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			message, err := sub.ReceiveMessage(context.Background())
+			if err != nil {
+				return // closed
+			}
+			count.Add(int64(strings.Count(message.Payload, `{"type":"changes"`))) // a frame each
+		}
+	})
+	return &count, func() { _ = sub.Close(); running.Wait() }
+}
