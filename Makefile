@@ -3,7 +3,7 @@
 # A checkout that belongs to somebody else, or none at all, has no version to stamp: that mustn't stop a build.
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million services clean web web-needs web-lint web-test web-size
+.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million chaos chaos-short services clean web web-needs web-lint web-test web-size
 
 help:
 	@echo 'make demo      the product on this machine with a loan book made for it: needs Go, nothing else'
@@ -12,6 +12,8 @@ help:
 	@echo 'make bench     benchmarks (make bench-latency: from a status change to the screen; make bench-idle, bench-unicast,'
 	@echo '               bench-broadcast, bench-million: the pusher beside others, see docs/benchmarks.md)'
 	@echo 'make build     the four programs into bin/'
+	@echo 'make chaos     faults of every kind under load for ten minutes, then a check that nothing was lost (SEED=n replays one,'
+	@echo '               FORM=services or embedded; make chaos-short: 75 seconds of a fixed seed; see docs/chaos.md)'
 	@echo 'make web       the client, the Vue components and the demo page from their sources (make web-size: what they weigh)'
 	@echo 'make services  a shell with a private PostgreSQL and Redis for single tests: go test ./store/...'
 	@echo 'make clean     removes bin/ and what was built in web/'
@@ -91,6 +93,17 @@ bench-run: build
 	@scripts/install-test-needs
 	@CGO_ENABLED=0 go build -C bench -o ../bin/bench .
 	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin run
+
+# It starts a PostgreSQL and a Redis of its own, since it kills them.
+SEED ?= 0
+FORM ?= both
+chaos_flags = -seed $(SEED) -form $(FORM)
+chaos-short: chaos_flags = -seed 2 -form services -duration 75s -faults-every 4s
+
+chaos chaos-short: build
+	@scripts/install-test-needs
+	@CGO_ENABLED=0 go build -C chaos -o ../bin/chaos .
+	bin/chaos -bin bin $(chaos_flags)
 
 services:
 	@scripts/install-test-needs

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+func lines(p plan) (list []string) {
+	for _, a := range p.acts {
+		list = append(list, fmt.Sprint(a.at, " ", a))
+	}
+	return list
+}
+
+func TestASeedMakesTheSamePlanAgain(t *testing.T) {
+	for _, form := range []string{formServices, formEmbedded} {
+		first := newPlan(7, form, 10*time.Minute, 5*time.Second)
+		again := newPlan(7, form, 10*time.Minute, 5*time.Second)
+		if !slices.Equal(lines(first), lines(again)) || first.aof != again.aof {
+			t.Errorf("%s: the same seed makes another plan", form)
+		}
+		if other := newPlan(8, form, 10*time.Minute, 5*time.Second); slices.Equal(lines(first), lines(other)) {
+			t.Errorf("%s: another seed makes the same plan", form)
+		}
+		if short := newPlan(7, form, time.Minute, 5*time.Second); !slices.Equal(lines(short), lines(first)[:len(short.acts)]) {
+			t.Errorf("%s: a shorter run does other things", form)
+		}
+	}
+}
+
+func TestEveryFaultComes(t *testing.T) {
+	for _, form := range []string{formServices, formEmbedded} {
+		p := newPlan(1, form, 10*time.Minute, 5*time.Second)
+		came, last := map[string]bool{}, time.Duration(-1)
+		for _, a := range p.acts {
+			came[a.name] = true
+			if a.at <= last || a.at >= 10*time.Minute {
+				t.Errorf("%s: %s at %s after %s", form, a, a.at, last)
+			}
+			last = a.at
+		}
+		for _, f := range faults {
+			if slices.Contains(f.forms, form) && !came[f.name] {
+				t.Errorf("%s: %s never comes in %d faults", form, f.name, len(p.acts))
+			}
+		}
+	}
+}
+
+func TestFaultsNameWhatIsThere(t *testing.T) {
+	s := shapeOf(formServices)
+	if len(s.programs) != 6 || len(s.proxies) != 6*2+2+2 || len(s.of("api", "socket")) != 4 {
+		t.Errorf("got %+v", s)
+	}
+	if s := shapeOf(formEmbedded); len(s.of("postgres", "redis")) != 0 || len(s.proxies) != 2 {
+		t.Errorf("got %+v", s)
+	}
+}

@@ -1,0 +1,330 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// item is a notification as a client gets it.
+type item struct {
+	ID         string     `json:"id"`
+	Kind       string     `json:"kind"`
+	Title      string     `json:"title"`
+	Data       eventData  `json:"data"`
+	ReadAt     *time.Time `json:"read_at"`
+	ArchivedAt *time.Time `json:"archived_at"`
+	ResolvedAt *time.Time `json:"resolved_at"`
+	Quiet      bool       `json:"quiet"`
+	CreatedRev int64      `json:"created_rev"`
+	Rev        int64      `json:"rev"`
+}
+
+// eventData is what the data of notifications says about what they tell.
+type eventData struct {
+	Event   string `json:"event"` // of a message
+	To      string `json:"to"`    // of a status change: the event's id too
+	LoanID  string `json:"loan_id"`
+	DueDate string `json:"due_date"`
+	From    string `json:"previous_due_date"`
+	Count   int    `json:"count"`
+}
+
+// event is the id of the event that a notification tells; "" for what the book says.
+func (d eventData) event() string {
+	if d.Event != "" {
+		return d.Event
+	}
+	return d.To
+}
+
+type counts struct {
+	Unread int64 `json:"unread"`
+	Unseen int64 `json:"unseen"`
+	Total  int64 `json:"total"`
+}
+
+// frame is any message of the server.
+type frame struct {
+	Type  string `json:"type"`
+	User  string `json:"user"`
+	Epoch string `json:"epoch"`
+	From  int64  `json:"from"`
+	Rev   int64  `json:"rev"`
+	counts
+	Items       []item   `json:"items"`
+	Removed     []string `json:"removed"`
+	ReadThrough int64    `json:"read_through"`
+	Ref         string   `json:"ref"`
+	Code        string   `json:"code"`
+	Message     string   `json:"message"`
+	ReconnectMS int64    `json:"reconnect_ms"`
+}
+
+// chain is what a device knows: a cursor and what lies before it. It holds the server to the contract.
+type chain struct {
+	epoch   string
+	rev     int64
+	counts  counts
+	items   map[string]item
+	told    map[string]map[string]bool // by event: the notifications that ever told it
+	resets  int
+	greeted bool // on this connection
+}
+
+func newChain() *chain { return &chain{items: map[string]item{}, told: map[string]map[string]bool{}} }
+
+// connected forgets what belongs to a connection.
+func (c *chain) connected() { c.greeted = false }
+
+// take takes a frame and says what is wrong with it, "" if nothing is.
+func (c *chain) take(f frame) (wrong string) {
+	if !c.greeted && f.Type != "hello" {
+		wrong = "the first frame is " + f.Type
+	}
+	switch f.Type {
+	case "hello":
+		switch {
+		case c.greeted:
+			wrong = "a second hello"
+		case c.epoch != "" && f.Epoch != c.epoch:
+			wrong = fmt.Sprintf("the epoch was %s and is %s", c.epoch, f.Epoch)
+		case f.Rev < c.rev:
+			wrong = fmt.Sprintf("hello says rev %d, below %d", f.Rev, c.rev)
+		}
+		c.greeted, c.epoch = true, f.Epoch
+		if f.Rev == c.rev {
+			c.counts = f.counts
+		}
+	case "changes":
+		switch {
+		case f.From != c.rev:
+			wrong = fmt.Sprintf("changes from %d after %d", f.From, c.rev)
+		case f.Rev < f.From:
+			wrong = fmt.Sprintf("changes from %d to %d", f.From, f.Rev)
+		}
+		for _, i := range f.Items {
+			old, known := c.items[i.ID]
+			switch {
+			case known && i.Rev < old.Rev:
+				wrong = fmt.Sprintf("%s comes with rev %d after %d", i.ID, i.Rev, old.Rev)
+			case !known && i.CreatedRev <= f.From && c.resets == 0:
+				wrong = fmt.Sprintf("%s of rev %d comes only after rev %d", i.ID, i.CreatedRev, f.From)
+			}
+			c.items[i.ID] = i
+			if e := i.Data.event(); e != "" {
+				if c.told[e] == nil {
+					c.told[e] = map[string]bool{}
+				}
+				c.told[e][i.ID] = true
+			}
+		}
+		for _, id := range f.Removed {
+			delete(c.items, id)
+		}
+		if f.ReadThrough > 0 {
+			now := time.Now()
+			for id, i := range c.items {
+				if i.CreatedRev <= f.ReadThrough && i.ReadAt == nil {
+					i.ReadAt = &now
+					c.items[id] = i
+				}
+			}
+		}
+		c.rev, c.counts = f.Rev, f.counts
+	case "reset": // nothing here misses so much, and no database is restored
+		wrong = fmt.Sprintf("reset from %d to %d", c.rev, f.Rev)
+		c.resets++
+		c.epoch, c.rev, c.counts = f.Epoch, f.Rev, f.counts
+	}
+	return wrong
+}
+
+// screen is one device of one person. It comes back whenever its connection ends, and also leaves by itself now and then.
+type screen struct {
+	name   string
+	user   string
+	in     *installation
+	found  *findings
+	random *rand.Rand
+
+	mu      sync.Mutex
+	chain   *chain
+	conn    *websocket.Conn
+	heard   time.Time
+	answers map[string]chan frame // by ref
+	refs    int
+	calm    bool // it stays
+}
+
+func newScreen(in *installation, found *findings, user string, number int, seed uint64) *screen {
+	return &screen{name: fmt.Sprintf("%s/%d", user, number), user: user, in: in, found: found, chain: newChain(), answers: map[string]chan frame{},
+		random: rand.New(rand.NewPCG(seed, 5000+uint64(number)))}
+}
+
+// silence is how long a connection may say nothing: the server pings.
+const silence = 2*pingInterval + 2*time.Second
+
+// run lives until ctx ends.
+func (s *screen) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := s.session(ctx)
+		s.in.history.note("screen %s: connection ended: %v", s.name, err)
+		rest(ctx, time.Duration(50+s.random.IntN(450))*time.Millisecond)
+	}
+}
+
+// session is one connection, from the cursor on.
+func (s *screen) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.mu.Lock()
+	query := fmt.Sprintf("?rev=%d", s.chain.rev)
+	if s.chain.epoch != "" {
+		query += "&epoch=" + s.chain.epoch
+	}
+	s.chain.connected()
+	s.heard = time.Now()
+	s.mu.Unlock()
+	dialing, done := context.WithTimeout(ctx, 5*time.Second)
+	conn, _, err := websocket.Dial(dialing, "ws://"+one(s.random, s.in.sockets)+"/v1/ws"+query, &websocket.DialOptions{
+		Subprotocols: []string{"duebell.v1", "bearer." + userToken(s.user)},
+		OnPingReceived: func(context.Context, []byte) bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.heard = time.Now()
+			return true
+		},
+	})
+	done()
+	if err != nil {
+		return err
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(4 << 20)
+	s.mu.Lock()
+	s.conn = conn
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.conn = nil
+		for ref, answer := range s.answers {
+			close(answer)
+			delete(s.answers, ref)
+		}
+	}()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel(nil)
+	watching.Go(func() { s.watch(ctx, cancel, time.Duration(5+s.random.IntN(40))*time.Second) })
+	for {
+		_, text, err := conn.Read(ctx)
+		if err != nil {
+			return errors.Join(err, context.Cause(ctx))
+		}
+		var f frame
+		if err := json.Unmarshal(text, &f); err != nil {
+			s.found.add(gap, "screen %s: %v in %s", s.name, err, text)
+			return err
+		}
+		s.take(f, text)
+	}
+}
+
+// watch ends a connection on which nothing comes, and any after a while.
+func (s *screen) watch(ctx context.Context, cancel context.CancelCauseFunc, stay time.Duration) {
+	leave := time.Now().Add(stay)
+	for rest(ctx, 500*time.Millisecond) {
+		s.mu.Lock()
+		silent, calm := time.Since(s.heard) > silence, s.calm
+		s.mu.Unlock()
+		switch {
+		case silent:
+			cancel(errors.New("nothing was heard"))
+		case !calm && time.Now().After(leave):
+			cancel(errors.New("it left"))
+		}
+	}
+}
+
+func (s *screen) take(f frame, text []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = time.Now()
+	if f.Type == "changes" || f.Type == "hello" || f.Type == "reset" {
+		s.in.history.note("screen %s: %s %d to %d, %d items", s.name, f.Type, f.From, f.Rev, len(f.Items))
+	}
+	if wrong := s.chain.take(f); wrong != "" {
+		s.found.add(gap, "screen %s: %s: %.2000s", s.name, wrong, text)
+	}
+	if answer := s.answers[f.Ref]; answer != nil && (f.Type == "ok" || f.Type == "error") {
+		answer <- f
+		delete(s.answers, f.Ref)
+	}
+}
+
+// ask sends a request and waits for its answer.
+func (s *screen) ask(ctx context.Context, request object) error {
+	s.mu.Lock()
+	conn := s.conn
+	if conn == nil {
+		s.mu.Unlock()
+		return errors.New("not connected")
+	}
+	s.refs++
+	ref := fmt.Sprint(s.refs)
+	answer := make(chan frame, 1)
+	s.answers[ref] = answer
+	s.mu.Unlock()
+	request["ref"] = ref
+	text, _ := json.Marshal(request)
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
+	defer cancel()
+	if err := conn.Write(ctx, websocket.MessageText, text); err != nil {
+		return err
+	}
+	select {
+	case f, ok := <-answer:
+		switch {
+		case !ok:
+			return errors.New("the connection ended")
+		case f.Type == "error":
+			return fmt.Errorf("%s: %s", f.Code, f.Message)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// shown lists what is on the screen, oldest first, and the rev that it has reached.
+func (s *screen) shown() (list []item, rev int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.chain.items {
+		list = append(list, i)
+	}
+	slices.SortFunc(list, func(a, b item) int { return int(a.CreatedRev - b.CreatedRev) })
+	return list, s.chain.rev
+}
+
+func (s *screen) rev() (rev int64, connected bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.chain.rev, s.conn != nil
+}
+
+// stay keeps it from leaving by itself.
+func (s *screen) stay() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calm = true
+}
