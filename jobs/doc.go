@@ -11,6 +11,7 @@
 //
 //	task.go              types, payloads, queues, ids of tasks
 //	queues.go            what waits in Redis
+//	clear.go             and how an operator empties it
 //	relay.go             committed rows to tasks
 //	cron.go              instants of the policy's schedule to rows
 //	scheduler.go         both together: what a scheduler runs
@@ -23,5 +24,6 @@
 //	handle_status.go     status:notify
 //	handle_request.go    notification:send
 //	housekeeping.go      what heals the due queue
+//	retention.go         retention:run
 //	metrics.go           what can be watched
 package jobs

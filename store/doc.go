@@ -14,6 +14,7 @@
 //	types.go          what is stored
 //	db.go             Open, the two databases' settings, Ready
 //	migrate.go        Migrate; migrations/ has one set for each database, with the same numbers
+//	restore.go        another epoch for a database that was restored
 //	tx.go             transactions, and SQL that is one text for both databases
 //	errors.go         what callers may branch on
 //	inbox.go          locks and counters of inboxes; how notifications are written and changed
@@ -31,6 +32,7 @@
 //	told.go                                               what the book takes back of what was told
 //	people.go preferences.go erase.go policies.go         whom and how to tell
 //	run.go decisions.go summaries.go                      a reminder run, and the proof of what it decided
+//	retention.go                                          what is too old to be kept
 //	outbox.go tell.go ticks.go                            facts that wait to be told, and cron's instants
 //	explain.go preview.go compare.go stats.go             what an operator asks
 package store

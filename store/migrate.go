@@ -2,11 +2,9 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"embed"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -57,10 +55,10 @@ func (db *DB) Migrate(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	// A restored database gets another epoch, so that cursors of the lost history are told apart.
+	// Restored replaces it.
 	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
 		_, err := tx.exec(ctx, `INSERT INTO meta (key, value) VALUES ('epoch', ?) ON CONFLICT (key) DO NOTHING`,
-			strings.ToLower(rand.Text()[:8]))
+			newEpoch())
 		return err
 	})
 	if err != nil {
