@@ -33,6 +33,8 @@ func tickTask(job string, at time.Time, attempt int) *asynq.Task {
 	switch job {
 	case policy.JobReminderRun:
 		return NewReminderRun(job, at, attempt)
+	case policy.JobRetentionRun:
+		return newRetentionRun(job, at, attempt)
 	case jobCompare:
 		return newDueCompare(job, at, attempt)
 	}
@@ -179,24 +181,32 @@ func latest(s cron.Schedule, last, now time.Time) []time.Time {
 	return ticks
 }
 
-// schedule is the policy's and our own, without jobs that have nothing to do.
+// schedule is the policy's and our own, without jobs that have nothing to do. A policy that says how long things are kept and
+// not when the others are removed has that done each night.
 func schedule(p *policy.Policy) []policy.Entry {
-	entries := []policy.Entry{{Job: jobCompare, Misfire: policy.MisfireOnce, Schedule: nightly}}
+	entries := []policy.Entry{{Job: jobCompare, Misfire: policy.MisfireOnce, Schedule: comparing}}
+	prunes := p.Retention != (policy.Retention{})
 	for _, entry := range p.Schedule {
 		if tickTask(entry.Job, time.Time{}, 0) != nil {
 			entries = append(entries, entry)
 		}
+		prunes = prunes && entry.Job != policy.JobRetentionRun
+	}
+	if prunes {
+		entries = append(entries, policy.Entry{Job: policy.JobRetentionRun, Misfire: policy.MisfireOnce, Schedule: pruning})
 	}
 	return entries
 }
 
-var nightly = func() cron.Schedule {
-	s, err := cron.Parse("40 2 * * *", "UTC")
+var comparing, pruning = nightly("40 2 * * *"), nightly("20 3 * * *")
+
+func nightly(spec string) cron.Schedule {
+	s, err := cron.Parse(spec, "UTC")
 	if err != nil {
 		panic(err)
 	}
 	return s
-}()
+}
 
 // earliest is the first instant after now of any entry; zero if there is none.
 func earliest(entries []policy.Entry, now time.Time) time.Time {

@@ -22,6 +22,7 @@ type Metrics struct {
 	notifications            *prometheus.CounterVec
 	drift                    prometheus.Gauge
 	rederived                prometheus.Counter
+	pruned                   *prometheus.CounterVec
 }
 
 // Hops are milliseconds when all is well, and minutes after an outage.
@@ -62,9 +63,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "Rows of the due queue that differed from a fresh derivation when last compared."}),
 		rederived: prometheus.NewCounter(prometheus.CounterOpts{Name: "duebell_due_rederived_total",
 			Help: "Rows of the due queue that were derived again in the background."}),
+		pruned: counter("duebell_pruned_total", "Rows that retention removed or took the words from.", "what"),
 	}
 	r.MustRegister(m.outboxPending, m.outboxAge, m.dueNow, m.parked, m.hop, m.enqueued, m.ticks, m.tasks, m.taskTime, m.decisions, m.claimed,
-		m.notifications, m.drift, m.rederived)
+		m.notifications, m.drift, m.rederived, m.pruned)
 	return m
 }
 

@@ -19,6 +19,7 @@ const (
 	TypeNotificationSend = "notification:send"
 	TypeReminderRun      = "reminder:run"
 	TypeDueCompare       = "due:compare"
+	TypeRetentionRun     = "retention:run"
 )
 
 // Queues by urgency: a status change waits for no run of reminders, and neither for housekeeping.
@@ -76,12 +77,23 @@ func newDueCompare(job string, at time.Time, attempt int) *asynq.Task {
 		asynq.Timeout(runTimeout), asynq.Retention(tickRetention))
 }
 
+// newRetentionRun is a task that removes what is older than the policy keeps it.
+func newRetentionRun(job string, at time.Time, attempt int) *asynq.Task {
+	return newTask(TypeRetentionRun, tickPayload{job, at.UTC()}, asynq.Queue(QueueHousekeeping), asynq.TaskID(tickTaskID(job, at, attempt)),
+		asynq.Timeout(runTimeout), asynq.Retention(tickRetention))
+}
+
 func newTask(name string, payload any, opts ...asynq.Option) *asynq.Task {
 	text, err := json.Marshal(payload)
 	if err != nil {
 		panic(err) // strings and times always encode
 	}
 	return asynq.NewTask(name, text, append(opts, asynq.MaxRetry(maxRetry))...)
+}
+
+// ticked says whether tasks of a type come from ticks, so that their ids say nothing of when they were enqueued.
+func ticked(name string) bool {
+	return name == TypeReminderRun || name == TypeDueCompare || name == TypeRetentionRun
 }
 
 func tickTaskID(job string, at time.Time, attempt int) string {

@@ -48,6 +48,7 @@ type Worker struct {
 	opt     WorkerOptions
 
 	batch    int // rows of the due queue in one transaction
+	pruning  sync.Mutex
 	handlers map[string]func(context.Context, *asynq.Task) error
 	running  sync.WaitGroup // of handlers, also of those that Asynq has given up
 }
@@ -78,6 +79,7 @@ func NewWorker(opt WorkerOptions) *Worker {
 		TypeNotificationSend: w.notificationSend,
 		TypeReminderRun:      w.reminderRun,
 		TypeDueCompare:       w.dueCompare,
+		TypeRetentionRun:     w.retentionRun,
 	}
 	return w
 }
@@ -153,7 +155,7 @@ func (w *Worker) watch(next asynq.Handler) asynq.Handler {
 		w.running.Add(1)
 		defer w.running.Done()
 		start := time.Now()
-		if id, ok := asynq.GetTaskID(ctx); ok && task.Type() != TypeReminderRun && task.Type() != TypeDueCompare {
+		if id, ok := asynq.GetTaskID(ctx); ok && !ticked(task.Type()) {
 			if at, ok := claimedAt(id); ok {
 				w.metrics.took("queue", at)
 			}

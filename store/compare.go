@@ -169,7 +169,7 @@ func (w watched) recorded(reasons ...string) bool {
 
 // resolved compares which reminders are marked as no longer true.
 func (c *comparison) resolved(ctx context.Context) error {
-	return c.q.each(ctx, func(row scanner) error {
+	compare := func(row scanner) error {
 		var key subjectKey
 		var resolvedAt instant
 		if err := row.Scan(&key.loan, &key.date, &key.recipient, &resolvedAt); err != nil {
@@ -183,8 +183,15 @@ func (c *comparison) resolved(ctx context.Context) error {
 			c.add(key, "a reminder isn't resolved, and nothing is open")
 		}
 		return nil
-	}, `
-		SELECT d.loan_id, d.due_date, d.recipient, n.resolved_at
-		FROM decisions AS d JOIN notifications AS n ON n.id = d.notification_id
-		WHERE `+c.q.in("d.loan_id")+` AND d.outcome = 'sent' AND n.deleted_at IS NULL`, c.q.list(c.book.ids))
+	}
+	for _, sent := range sentSources {
+		err := c.q.each(ctx, compare, `
+			SELECT s.loan_id, s.due_date, s.recipient, n.resolved_at
+			FROM (SELECT * FROM `+sent+` AND `+c.q.in("d.loan_id")+`) AS s JOIN notifications AS n ON n.id = s.notification_id
+			WHERE n.deleted_at IS NULL`, c.q.list(c.book.ids))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

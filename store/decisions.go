@@ -49,7 +49,12 @@ type record struct {
 	recorded map[policy.Rule]string // the last reason of what wasn't sent
 }
 
-// records reads the log of loans for due dates from the given ones on.
+func newRecord() *record {
+	return &record{map[policy.Rule]int64{}, map[policy.Rule]bool{}, map[policy.Rule]string{}}
+}
+
+// records reads the log of loans for due dates from the given ones on, and what was sent and is no longer in the log: a
+// row goes from there to reminders_sent in one transaction, so it is found in this order.
 func (q queryer) records(ctx context.Context, from map[string]civil.Date) (map[subjectKey]*record, error) {
 	records := make(map[subjectKey]*record)
 	for loans := range slices.Chunk(slices.Sorted(maps.Keys(from)), tableRows) {
@@ -67,7 +72,7 @@ func (q queryer) records(ctx context.Context, from map[string]civil.Date) (map[s
 			}
 			r := records[key]
 			if r == nil {
-				r = &record{map[policy.Rule]int64{}, map[policy.Rule]bool{}, map[policy.Rule]string{}}
+				r = newRecord()
 				records[key] = r
 			}
 			if id < r.last[rule] {
@@ -86,6 +91,26 @@ func (q queryer) records(ctx context.Context, from map[string]civil.Date) (map[s
 			WHERE d.loan_id = v.loan_id AND d.due_date >= v.due_date`, args...)
 		if err != nil {
 			return nil, fmt.Errorf("read decisions: %w", err)
+		}
+		err = q.each(ctx, func(row scanner) error {
+			var key subjectKey
+			var rule policy.Rule
+			if err := row.Scan(&key.loan, &key.date, &key.recipient, &rule.Kind, &rule.Offset); err != nil {
+				return err
+			}
+			r := records[key]
+			if r == nil {
+				r = newRecord()
+				records[key] = r
+			}
+			r.sent[rule] = true
+			return nil
+		}, `
+			SELECT s.loan_id, s.due_date, s.recipient, s.kind, s.offset_days
+			FROM `+v+` CROSS JOIN reminders_sent AS s
+			WHERE s.loan_id = v.loan_id AND s.due_date >= v.due_date`, args...)
+		if err != nil {
+			return nil, fmt.Errorf("read what was sent: %w", err)
 		}
 	}
 	return records, nil

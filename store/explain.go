@@ -100,10 +100,22 @@ func (q queryer) aboutNotification(ctx context.Context, id string) (query Explai
 	if err != nil {
 		return ExplainQuery{}, "", err
 	}
-	if len(list) == 0 {
-		return ExplainQuery{}, "", ErrNotFound
+	query.Recipient = recipient
+	if len(list) == 0 { // or its decision was pruned before it
+		err := q.each(ctx, func(row scanner) error { return row.Scan(&query.LoanID, &query.DueDate) }, `
+			SELECT loan_id, due_date
+			FROM reminders_sent
+			WHERE recipient = ? AND notification_id = ? AND loan_id IN (
+				SELECT id FROM loans WHERE borrower_id = ?
+				UNION
+				SELECT loan_id FROM loan_parties WHERE user_id = ?)`, recipient, id, recipient, recipient)
+		if err == nil && query.LoanID == "" {
+			err = ErrNotFound
+		}
+		return query, "", err
 	}
-	return ExplainQuery{LoanID: list[0].LoanID, DueDate: list[0].DueDate, Recipient: recipient}, "", nil
+	query.LoanID, query.DueDate = list[0].LoanID, list[0].DueDate
+	return query, "", nil
 }
 
 func (q queryer) dueStates(ctx context.Context, loan string) ([]DueState, error) {

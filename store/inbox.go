@@ -460,6 +460,15 @@ func newIDs(now time.Time, n int) []string {
 	return ids
 }
 
+// idsFrom is where the ids of notifications begin that are created at an instant or later, to the millisecond.
+func idsFrom(at time.Time) string {
+	var raw [16]byte
+	for i, ms := 0, uint64(at.UnixMilli()); i < 6; i++ {
+		raw[i] = byte(ms >> (40 - 8*i))
+	}
+	return idEncoding.EncodeToString(raw[:])
+}
+
 func pluck[T, V any](rows []T, field func(T) V) []V {
 	values := make([]V, len(rows))
 	for i, r := range rows {

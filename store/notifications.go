@@ -38,8 +38,7 @@ func (db *DB) Delete(ctx context.Context, recipient, id string) (Counts, error) 
 		if err != nil {
 			return err
 		}
-		_, err = tx.exec(ctx, `UPDATE notifications SET title = '', body = '', data = NULL, url = NULL WHERE id = ?`, id)
-		return err
+		return tx.unsay(ctx, []string{id})
 	})
 	if err != nil {
 		return Counts{}, fmt.Errorf("delete notification: %w", err)

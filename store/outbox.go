@@ -139,13 +139,14 @@ func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed
 	return rejected, added, nil
 }
 
-// repeats says whether c says what is stored. Rows that a caller inserted by SQL have no hash.
+// repeats says whether c says what is stored. Rows that a caller inserted by SQL have no hash, and no reason any more once
+// it was pruned.
 func (c StatusChange) repeats(old StatusChange) bool {
 	if old.BodyHash != "" {
 		return c.BodyHash == old.BodyHash
 	}
 	return c.ApplicationID == old.ApplicationID && c.BorrowerID == old.BorrowerID && c.From == old.From && c.To == old.To &&
-		c.Reason == old.Reason && stamp(c.OccurredAt).Equal(old.OccurredAt) && slices.Equal(c.Notify, old.Notify)
+		(c.Reason == old.Reason || old.pruned) && stamp(c.OccurredAt).Equal(old.OccurredAt) && slices.Equal(c.Notify, old.Notify)
 }
 
 // statusChanges reads status changes in the order of arrival.
@@ -155,7 +156,8 @@ func (q queryer) statusChanges(ctx context.Context, condition string, args ...an
 		var c StatusChange
 		var occurredAt instant
 		var notify string
-		err := row.Scan(&c.ID, &c.ApplicationID, &c.BorrowerID, &c.From, &c.To, &c.Reason, &occurredAt, &notify, &c.BodyHash)
+		err := row.Scan(&c.ID, &c.ApplicationID, &c.BorrowerID, &c.From, &c.To, &c.Reason, &occurredAt, &notify, &c.BodyHash,
+			&c.pruned)
 		if err != nil {
 			return err
 		}
@@ -164,7 +166,7 @@ func (q queryer) statusChanges(ctx context.Context, condition string, args ...an
 		return json.Unmarshal([]byte(notify), &list[len(list)-1].Notify)
 	}, `
 		SELECT id, application_id, borrower_id, from_status, to_status, COALESCE(reason, ''), occurred_at, notify,
-			COALESCE(body_hash, '')
+			COALESCE(body_hash, ''), pruned_at IS NOT NULL
 		FROM status_changes
 		WHERE `+condition+`
 		ORDER BY seq`, args...)

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"duebell/internal/testenv"
 )
 
-// The queries that every connected person asks walk an index, from where they start to their limit: with many
+// The queries that every connected person asks, and those of each night, walk an index, from where they start to their limit: with many
 // notifications of many people, the plans name it and nothing is sorted or read whole.
 func TestPlans(t *testing.T) {
 	testenv.Databases(t, func(t *testing.T, url string) {
@@ -18,6 +19,7 @@ func TestPlans(t *testing.T) {
 
 		list, listArgs := db.query().listQuery(notificationColumns, `archived_at IS NULL`, ListQuery{Recipient: "u7"})
 		heads, headsArgs := db.query().headsQuery(`i.rev`, []string{"u7", "u8"})
+		aDayAgo := time.Now().UTC().Add(-24 * time.Hour).Format("2006-01-02 15:04:05Z07:00")
 		for _, c := range []struct {
 			name, query    string
 			args           []any
@@ -32,6 +34,14 @@ func TestPlans(t *testing.T) {
 				"Index Scan Backward using notifications_created", "USING INDEX notifications_created (recipient=? AND created_rev<?)", true},
 			{"PendingRequests", pendingRequestsQuery, []any{"r10000", 100},
 				"Index Scan using notification_requests_pending", "notification_requests_pending (seq<?)", true},
+			{"OldNotifications", oldNotificationsQuery, []any{"n1", "n2", 300},
+				"Index Scan using notifications_pkey", "notifications USING INDEX sqlite_autoindex_notifications_1 (id>? AND id<?)", true},
+			{"OldDecisions", oldDecisionsQuery, []any{2000, 300},
+				"Index Scan using decisions_pkey", "decisions USING INTEGER PRIMARY KEY (rowid>?)", true},
+			{"OldStatusChanges", oldToldQuery("status_changes"), []any{aDayAgo, 300},
+				"Index Scan using status_changes_told", "USING INDEX status_changes_told (done_at<?)", true},
+			{"OldRequests", oldToldQuery("notification_requests"), []any{aDayAgo, 300},
+				"Index Scan using notification_requests_told", "USING INDEX notification_requests_told (done_at<?)", true},
 			{"Heads", heads, headsArgs, "Index Scan using inboxes_pkey", "i USING PRIMARY KEY (recipient=?)", true},
 		} {
 			t.Run(c.name, func(t *testing.T) {
@@ -77,6 +87,21 @@ func fillInboxes(t *testing.T, db *DB) {
 			INSERT INTO notification_requests (id, body, body_hash, created_at, done_at)
 			SELECT 'r' || p.n, '{}', 'h', CURRENT_TIMESTAMP, CASE WHEN p.n <= 9900 THEN CURRENT_TIMESTAMP END
 			FROM `+series, 10000, "p"))
+		if err != nil {
+			return err
+		}
+		_, err = tx.exec(ctx, fmt.Sprintf(`
+			INSERT INTO status_changes (id, application_id, borrower_id, from_status, to_status, occurred_at, done_at)
+			SELECT 'c' || p.n, 'A' || p.n, 'u1', 'a', 'b', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP
+			FROM `+series, 5000, "p"))
+		if err != nil {
+			return err
+		}
+		_, err = tx.exec(ctx, fmt.Sprintf(`
+			INSERT INTO decisions (loan_id, due_date, recipient, kind, offset_days, outcome, amount, currency, digits,
+				time_zone, local_time, policy_version, decided_at)
+			SELECT 'L' || p.n, '2026-03-10', 'u1', 'k', 1, 'sent', 1, 'EUR', 2, 'UTC', '', 1, CURRENT_TIMESTAMP
+			FROM `+series, 5000, "p"))
 		return err
 	})
 	if err != nil {

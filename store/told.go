@@ -161,6 +161,13 @@ type told struct {
 	notification string
 }
 
+// sentSources are the tables that know which reminders went into inboxes. They are read in this order, in which a row goes
+// from one to the other.
+var sentSources = []string{
+	`decisions AS d WHERE d.outcome = 'sent' AND d.notification_id IS NOT NULL`,
+	`reminders_sent AS d WHERE d.notification_id IS NOT NULL`,
+}
+
 // toldOf reads which reminders went into inboxes about loans, for due dates in their spans.
 func (q queryer) toldOf(ctx context.Context, spans map[string]span) ([]told, error) {
 	var list []told
@@ -168,18 +175,19 @@ func (q queryer) toldOf(ctx context.Context, spans map[string]span) ([]told, err
 		v, args := q.table("v", col("loan_id", "text", loans),
 			col("first", "date", pluck(loans, func(id string) civil.Date { return spans[id].first })),
 			col("last", "date", pluck(loans, func(id string) civil.Date { return spans[id].last })))
-		err := q.each(ctx, func(row scanner) error {
-			var t told
-			err := row.Scan(&t.loan, &t.date, &t.recipient, &t.notification)
-			list = append(list, t)
-			return err
-		}, `
-			SELECT d.loan_id, d.due_date, d.recipient, d.notification_id
-			FROM `+v+` CROSS JOIN decisions AS d
-			WHERE d.loan_id = v.loan_id AND d.due_date >= v.first AND d.due_date <= v.last
-				AND d.outcome = 'sent' AND d.notification_id IS NOT NULL`, args...)
-		if err != nil {
-			return nil, fmt.Errorf("read what was told: %w", err)
+		for _, sent := range sentSources {
+			err := q.each(ctx, func(row scanner) error {
+				var t told
+				err := row.Scan(&t.loan, &t.date, &t.recipient, &t.notification)
+				list = append(list, t)
+				return err
+			}, `
+				SELECT d.loan_id, d.due_date, d.recipient, d.notification_id
+				FROM `+v+` CROSS JOIN `+sent+`
+					AND d.loan_id = v.loan_id AND d.due_date >= v.first AND d.due_date <= v.last`, args...)
+			if err != nil {
+				return nil, fmt.Errorf("read what was told: %w", err)
+			}
 		}
 	}
 	return list, nil

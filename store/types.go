@@ -84,6 +84,8 @@ type StatusChange struct {
 	OccurredAt    time.Time
 	Notify        []string
 	BodyHash      string
+
+	pruned bool // its Reason is gone
 }
 
 // Request is something else that must be told: POST /v1/notifications, or a due date that moved.
