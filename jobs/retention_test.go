@@ -28,6 +28,8 @@ send_at: "09:00"
 schedule: [{job: reminder.run, cron: "0 * * * *"}]
 retention: {notifications: 10d, decisions: 20d}
 `)
+		_, _, err := w.db.ActivatePolicy(t.Context(), w.policy) // before the book is there, so that no loan has to follow
+		w.do(err)
 		w.ana()
 		w.scheduler()
 		w.worker()
