@@ -18,7 +18,7 @@
 // them goes through doesn't depend on another: one is followed with all that its socket may do, two with less.
 //
 // Left out: tokens, limits, requests of clients (they are writers like others), a store that can't be read (the same read is
-// tried again), and time. What the sweep does between its reads is one step here; it only ever makes a session read once more.
+// tried again), and time. The sweep is one step, which may find anybody at any time, and does find whoever lacks something.
 //
 // The test also breaks the design in a dozen ways, each of which the explorer has to notice, with the shortest way there. So each
 // rule is known to be needed.

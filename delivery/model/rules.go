@@ -290,16 +290,16 @@ func (w *world) session(s state, i int, emit emit) {
 			do("is reset, since too much is left", true, w.reset)
 		}
 	}
-	if now.phase == live && !w.noSweep && !w.reliable && w.lacks(s, now) {
-		do("is found by the sweep", true, func(_ *state, s *session) string {
+	if now.phase == live && !w.noSweep && !w.reliable {
+		// What it has read may be old by now; so it may also find a session that lacks nothing.
+		do("is found by the sweep", w.lacks(s, now), func(_ *state, s *session) string {
 			w.fallBehind(s)
 			return ""
 		})
 	}
 }
 
-// lacks is sweeper.compareWith and resolve, as one step. What they do between their reads is covered, since a session that
-// is told too much or too late only reads the store once more.
+// lacks is what sweeper.compareWith and resolve look for, by what the store has at this moment.
 func (w *world) lacks(s state, at *session) bool {
 	return !w.sweepsRevsOnly && w.differ(at.epoch, s.store.epoch) || at.sent != s.store.rev
 }
