@@ -451,3 +451,43 @@ func TestNobodyGetsWhatIsAnothers(t *testing.T) {
 		}
 	})
 }
+
+// Whatever a name, an id or a text holds, it is only that, in every statement that it goes through.
+func TestNamesAreNeverStatements(t *testing.T) {
+	one := together(t, testenv.SQLite(t), "embedded")
+	l := one.lender
+	names := []string{`x'); DROP TABLE inboxes; --`, `' OR '1'='1`, `" OR 1=1 --`, `?`, `$1`, `%`, `_`, `\`, `a;b`, `null`, `{a}`, `[1]`, `*`, `:x`, `@x`}
+	for i, name := range names {
+		id := url.PathEscape(name)
+		l.must("PUT", "/v1/users/"+id, object{"name": name, "time_zone": "UTC", "locale": "en"})
+		l.must("PUT", "/v1/loans/"+id, object{"borrower_id": name, "product": name, "currency": "EUR", "status": "active"})
+		l.must("PUT", "/v1/loans/"+id+"/installments", []object{{"number": 1, "due_date": day("UTC", 30), "amount_due": "1.00", "amount_paid": "0"}})
+		l.must("POST", "/v1/payments", object{"id": name, "loan_id": name, "amount": "0.50", "paid_at": time.Now().UTC().Format(time.RFC3339)})
+		l.must("POST", "/v1/notifications", object{"id": name, "user_id": name, "kind": "lender.news", "title": name, "body": name, "data": object{"i": i}})
+		l.must("GET", "/v1/explain?loan_id="+url.QueryEscape(name), nil)
+		l.must("GET", "/v1/preview?recipient="+url.QueryEscape(name), nil)
+	}
+	for _, name := range names {
+		s := newScreen(t, one.socket, userToken(name))
+		if err := s.connect(await(t)); err != nil {
+			t.Fatal(err)
+		}
+		s.until(patience, "its own notification", func() bool { return len(s.titles("")) == 1 })
+		s.refetch(one.inbox)
+		if titles := s.titles(""); len(titles) != 1 || titles[0] != name {
+			t.Errorf("%q has %q", name, titles)
+		}
+		s.disconnect()
+		me := &person{t: t, base: one.inbox, token: userToken(name)}
+		kind := string(me.call("GET", "/v1/notifications?kind="+url.QueryEscape(name), "", 200))
+		if !strings.Contains(kind, `"items":[]`) {
+			t.Errorf("a kind of that name: %s", kind)
+		}
+		me.call("POST", "/v1/notifications/"+url.PathEscape(name)+"/read", "", 404)
+	}
+	status, text := l.try("GET", "/v1/status", nil)
+	var counts struct{ Users, Loans, Notifications int }
+	if err := json.Unmarshal(text, &counts); err != nil || counts.Users != len(names) || counts.Loans != len(names) || counts.Notifications != len(names) {
+		t.Errorf("at the end: %d %s", status, text)
+	}
+}
