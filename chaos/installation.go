@@ -61,6 +61,7 @@ func install(ctx context.Context, p plan, bin, policy string, found *findings) (
 		if in.redis, redisAddr, err = newRedis(ctx, filepath.Join(folder, "redis"), p.aof, found); err != nil {
 			return nil, err
 		}
+		redis.SetLogger(silent{}) // it would say each time that Redis is down
 		in.direct = redis.NewClient(&redis.Options{Addr: redisAddr})
 		in.database = postgresURL(postgresAddr)
 	} else {
@@ -135,6 +136,10 @@ func install(ctx context.Context, p plan, bin, policy string, found *findings) (
 	}
 	return in, nil
 }
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // process is one of the programs or servers by its name.
 func (in *installation) process(name string) *process {

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -147,26 +151,29 @@ func (c *chain) take(f frame) (wrong string) {
 	return wrong
 }
 
-// screen is one device of one person. It comes back whenever its connection ends, and also leaves by itself now and then.
+// screen is one device of one person, most on the socket, some on the event stream. It comes back whenever its connection ends, and also leaves by itself now and then.
 type screen struct {
 	name   string
 	user   string
 	in     *installation
 	found  *findings
 	random *rand.Rand
+	token  string
+	events bool // it takes the stream, not the socket
 
-	mu      sync.Mutex
-	chain   *chain
-	conn    *websocket.Conn
-	heard   time.Time
-	answers map[string]chan frame // by ref
-	refs    int
-	calm    bool // it stays
+	mu        sync.Mutex
+	chain     *chain
+	conn      *websocket.Conn // nil while there is none
+	connected bool
+	heard     time.Time
+	answers   map[string]chan frame // by ref
+	refs      int
+	calm      bool // it stays
 }
 
 func newScreen(in *installation, found *findings, user string, number int, seed uint64) *screen {
 	return &screen{name: fmt.Sprintf("%s/%d", user, number), user: user, in: in, found: found, chain: newChain(), answers: map[string]chan frame{},
-		random: rand.New(rand.NewPCG(seed, 5000+uint64(number)))}
+		token: userToken(user), events: number%5 == 4, random: rand.New(rand.NewPCG(seed, 5000+uint64(number)))}
 }
 
 // silence is how long a connection may say nothing: the server pings.
@@ -186,22 +193,30 @@ func (s *screen) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.mu.Lock()
-	query := fmt.Sprintf("?rev=%d", s.chain.rev)
-	if s.chain.epoch != "" {
-		query += "&epoch=" + s.chain.epoch
-	}
+	rev, epoch := s.chain.rev, s.chain.epoch
 	s.chain.connected()
 	s.heard = time.Now()
 	s.mu.Unlock()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel(nil)
+	watching.Go(func() { s.watch(ctx, cancel, time.Duration(5+s.random.IntN(40))*time.Second) })
+	host := one(s.random, s.in.sockets)
+	if s.events {
+		return errors.Join(s.stream(ctx, host, rev, epoch), context.Cause(ctx))
+	}
+	return errors.Join(s.socket(ctx, host, rev, epoch), context.Cause(ctx))
+}
+
+func (s *screen) socket(ctx context.Context, host string, rev int64, epoch string) error {
+	query := fmt.Sprintf("?rev=%d", rev)
+	if epoch != "" {
+		query += "&epoch=" + epoch
+	}
 	dialing, done := context.WithTimeout(ctx, 5*time.Second)
-	conn, _, err := websocket.Dial(dialing, "ws://"+one(s.random, s.in.sockets)+"/v1/ws"+query, &websocket.DialOptions{
-		Subprotocols: []string{"duebell.v1", "bearer." + userToken(s.user)},
-		OnPingReceived: func(context.Context, []byte) bool {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.heard = time.Now()
-			return true
-		},
+	conn, _, err := websocket.Dial(dialing, "ws://"+host+"/v1/ws"+query, &websocket.DialOptions{
+		Subprotocols:   []string{"duebell.v1", "bearer." + s.token},
+		OnPingReceived: func(context.Context, []byte) bool { s.hear(); return true },
 	})
 	done()
 	if err != nil {
@@ -209,34 +224,90 @@ func (s *screen) session(ctx context.Context) error {
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(4 << 20)
-	s.mu.Lock()
-	s.conn = conn
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.conn = nil
-		for ref, answer := range s.answers {
-			close(answer)
-			delete(s.answers, ref)
-		}
-	}()
-	var watching sync.WaitGroup
-	defer watching.Wait()
-	defer cancel(nil)
-	watching.Go(func() { s.watch(ctx, cancel, time.Duration(5+s.random.IntN(40))*time.Second) })
+	s.connect(conn)
+	defer s.disconnect()
 	for {
 		_, text, err := conn.Read(ctx)
 		if err != nil {
-			return errors.Join(err, context.Cause(ctx))
-		}
-		var f frame
-		if err := json.Unmarshal(text, &f); err != nil {
-			s.found.add(gap, "screen %s: %v in %s", s.name, err, text)
 			return err
 		}
-		s.take(f, text)
+		if err := s.take(text); err != nil {
+			return err
+		}
 	}
+}
+
+// stream is the same feed as Server-Sent Events. The id of an event is the cursor behind it.
+func (s *screen) stream(ctx context.Context, host string, rev int64, epoch string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/v1/stream?rev=0", nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+s.token)
+	if epoch != "" {
+		request.Header.Set("Last-Event-ID", fmt.Sprintf("%s.%d", epoch, rev))
+	}
+	transport := &http.Transport{ResponseHeaderTimeout: 5 * time.Second}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
+	}
+	s.connect(nil)
+	defer s.disconnect()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 4<<20)
+	id := ""
+	for lines.Scan() {
+		s.hear()
+		switch name, value, _ := strings.Cut(lines.Text(), ": "); name {
+		case "id":
+			id = value
+		case "event": // close
+			return errors.New("the server closed the stream")
+		case "data":
+			if err := s.take([]byte(value)); err != nil {
+				return err
+			}
+			s.mu.Lock()
+			if at := fmt.Sprintf("%s.%d", s.chain.epoch, s.chain.rev); id != "" && id != at {
+				s.found.add(gap, "screen %s: the event's id is %s, its frame leads to %s: %.2000s", s.name, id, at, value)
+			}
+			s.mu.Unlock()
+			id = ""
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return io.EOF
+}
+
+// connect notes that a connection stands; conn is nil for a stream.
+func (s *screen) connect(conn *websocket.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn, s.connected = conn, true
+}
+
+func (s *screen) disconnect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn, s.connected = nil, false
+	for ref, answer := range s.answers {
+		close(answer)
+		delete(s.answers, ref)
+	}
+}
+
+func (s *screen) hear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = time.Now()
 }
 
 // watch ends a connection on which nothing comes, and any after a while.
@@ -255,7 +326,13 @@ func (s *screen) watch(ctx context.Context, cancel context.CancelCauseFunc, stay
 	}
 }
 
-func (s *screen) take(f frame, text []byte) {
+// take takes a message. The error ends the connection.
+func (s *screen) take(text []byte) error {
+	var f frame
+	if err := json.Unmarshal(text, &f); err != nil {
+		s.found.add(gap, "screen %s: %v in %s", s.name, err, text)
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heard = time.Now()
@@ -269,6 +346,7 @@ func (s *screen) take(f frame, text []byte) {
 		answer <- f
 		delete(s.answers, f.Ref)
 	}
+	return nil
 }
 
 // ask sends a request and waits for its answer.
@@ -316,10 +394,11 @@ func (s *screen) shown() (list []item, rev int64) {
 	return list, s.chain.rev
 }
 
+// rev is what it has reached, and whether it is connected.
 func (s *screen) rev() (rev int64, connected bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.chain.rev, s.conn != nil
+	return s.chain.rev, s.connected
 }
 
 // stay keeps it from leaving by itself.
