@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"golang.org/x/sync/errgroup"
 
 	"duebell/internal/policy"
@@ -328,6 +330,55 @@ func tellRejected(c StatusChange, _ map[string]Person, _ time.Time) ([]Draft, er
 
 func planNothing(Request) (Telling, error) {
 	return Telling{Tell: func(map[string]Person, time.Time) ([]Draft, error) { return nil, nil }}, nil
+}
+
+// A database of the version before has rows that retention has never seen; a restored back-up is one too.
+func TestRetentionOfAnOlderDatabase(t *testing.T) {
+	testenv.Databases(t, func(t *testing.T, url string) {
+		db, err := Open(t.Context(), url, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		files, err := fs.Sub(migrations, "migrations/"+db.Dialect())
+		if err != nil {
+			t.Fatal(err)
+		}
+		dialect := map[string]goose.Dialect{Postgres: goose.DialectPostgres, SQLite: goose.DialectSQLite3}[db.Dialect()]
+		provider, err := goose.NewProvider(dialect, db.writer.DB, files)
+		if err == nil {
+			_, err = provider.UpTo(t.Context(), 1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Ready(t.Context()); err == nil {
+			t.Error("a database of the version before is ready")
+		}
+		err = db.write(t.Context(), func(ctx context.Context, tx *Tx) error {
+			old := tx.now.Add(-500 * days)
+			for i, statement := range []string{
+				`INSERT INTO status_changes (id, application_id, borrower_id, from_status, to_status, reason, occurred_at, done_at) VALUES ('c1', 'A', 'ann', 'a', 'b', 'words', ?, ?)`,
+				`INSERT INTO notification_requests (id, body, body_hash, created_at, done_at) VALUES ('r1', '{"words":1}', 'h', ?, ?)`,
+			} {
+				if _, err := tx.exec(ctx, statement, old, old); err != nil {
+					return fmt.Errorf("statement %d: %w", i, err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var sum Pruned
+		err = db.Prune(t.Context(), policy.Retention{Notifications: 400 * days}, func(p Pruned) { sum.Told += p.Told })
+		if err != nil || sum.Told != 2 {
+			t.Errorf("removed %+v, %v", sum, err)
+		}
+	})
 }
 
 // present is an inbox as its owner fetches it after a reset, and its rev.
