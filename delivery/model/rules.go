@@ -30,8 +30,6 @@ type world struct {
 	reliable bool
 	// quick: clients read what they are sent at once, so no socket is ever full.
 	quick bool
-	// roomy: nothing is in flight when hello is written, as nearly always.
-	roomy bool
 }
 
 // step is a transition, for traces.
@@ -283,6 +281,8 @@ func (w *world) session(s state, i int, emit emit) {
 	case greets:
 		do("is greeted", true, w.greet)
 	case toRead:
+		do("is taken by a worker", true, w.take)
+	case reads:
 		do("has a page read", true, w.read)
 	case advances:
 		do("advances", true, w.advance)
@@ -310,10 +310,7 @@ func (w *world) differ(a, b uint8) bool { return a != b && !w.keepsEpoch }
 // connect is Accept and Pusher.open: the session joins the hub, and only then is queued for its first read.
 func (w *world) connect(_ *state, s *session) string {
 	c := s.client
-	*s = session{client: c, phase: starting, work: toGreet}
-	if !w.roomy {
-		s.wire = frame{kind: handshake}
-	}
+	*s = session{client: c, phase: starting, work: toGreet, wire: frame{kind: handshake}}
 	if w.readsBeforeHub {
 		s.phase = outside
 	}
@@ -375,9 +372,14 @@ func (w *world) writable(_ *state, s *session) string {
 	return ""
 }
 
-// read is session.startReading and the read of store.DB.Changes.
+// take is catchUp.take and session.startReading.
+func (w *world) take(_ *state, s *session) string {
+	s.heard, s.work = 0, reads
+	return ""
+}
+
+// read is the read of store.DB.Changes.
 func (w *world) read(now *state, s *session) string {
-	s.heard = 0
 	s.seen, s.work = now.store, advances
 	return ""
 }
@@ -475,15 +477,14 @@ func (w *world) reset(_ *state, s *session) string {
 	return ""
 }
 
-// arrive is the end of session.advanced.
+// arrive is the end of session.advanced; a session that isn't there yet goes on with startReading at once.
 func (w *world) arrive(s *session, last bool) {
 	if !last || s.heard > s.seen.rev {
-		s.work = toRead
+		s.work = reads
 	} else {
 		s.phase, s.work = live, nothing
-		s.heard = 0 // it is of no use in a live session, and startReading forgets it
 	}
-	s.seen = snapshot{}
+	s.seen, s.heard = snapshot{}, 0 // live, it is of no use, and startReading forgets it
 }
 
 // versionOf is the version of a row that a rev made, in a database of that epoch.

@@ -69,6 +69,7 @@ const (
 	toGreet       // in the list of starts
 	greets        // its head was read
 	toRead        // in the list of those behind
+	reads         // a worker has it
 	advances      // a page was read
 )
 
