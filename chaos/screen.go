@@ -261,24 +261,29 @@ func (s *screen) stream(ctx context.Context, host string, rev int64, epoch strin
 	defer s.disconnect()
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, 4<<20)
-	id := ""
+	id, data := "", ""
 	for lines.Scan() {
 		s.hear()
 		switch name, value, _ := strings.Cut(lines.Text(), ": "); name {
 		case "id":
 			id = value
+		case "data":
+			data = value
 		case "event": // close
 			return errors.New("the server closed the stream")
-		case "data":
-			if err := s.take([]byte(value)); err != nil {
+		case "": // ends an event; one whose end never came counts for nothing
+			if data == "" {
+				continue
+			}
+			if err := s.take([]byte(data)); err != nil {
 				return err
 			}
 			s.mu.Lock()
 			if at := fmt.Sprintf("%s.%d", s.chain.epoch, s.chain.rev); id != "" && id != at {
-				s.found.add(gap, "screen %s: the event's id is %s, its frame leads to %s: %.2000s", s.name, id, at, value)
+				s.found.add(gap, "screen %s: the event's id is %s, its frame leads to %s: %.2000s", s.name, id, at, data)
 			}
 			s.mu.Unlock()
-			id = ""
+			id, data = "", ""
 		}
 	}
 	if err := lines.Err(); err != nil {
