@@ -158,33 +158,56 @@ func (db *DB) readLoans(ctx context.Context, q queryer, ids []string, lock strin
 	return b, nil
 }
 
+// headColumns of a loan l are what scanHead reads.
+const headColumns = `l.id, l.borrower_id, l.product, l.currency, l.digits, l.status, l.as_of, l.schedule_as_of, l.schedule_dated,
+	l.policy_version, l.started_at, l.backfill`
+
+// scanHead reads headColumns behind those of more.
+func scanHead(row scanner, more ...any) (*bookLoan, error) {
+	l := &bookLoan{}
+	var asOf, scheduleAsOf, startedAt instant
+	err := row.Scan(append(more, &l.ID, &l.BorrowerID, &l.Product, &l.Currency, &l.Digits, &l.Status, &asOf, &scheduleAsOf,
+		&l.scheduleDated, &l.policyVersion, &startedAt, &l.backfill)...)
+	l.AsOf, l.scheduleAsOf, l.startedAt = asOf.Time, scheduleAsOf.Time, startedAt.Time
+	return l, err
+}
+
 // readHeads reads a book without its installments.
 func (db *DB) readHeads(ctx context.Context, q queryer, ids []string, lock string) (*book, error) {
+	b, err := q.readLoanRows(ctx, ids, lock)
+	if err != nil {
+		return nil, err
+	}
+	return b, db.readAround(ctx, q, b)
+}
+
+// readLoanRows reads loans alone.
+func (q queryer) readLoanRows(ctx context.Context, ids []string, lock string) (*book, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	b := &book{loans: make(map[string]*bookLoan, len(ids))}
 	err := q.each(ctx, func(row scanner) error {
-		l := &bookLoan{}
-		var asOf, scheduleAsOf, startedAt instant
-		err := row.Scan(&l.ID, &l.BorrowerID, &l.Product, &l.Currency, &l.Digits, &l.Status, &asOf, &scheduleAsOf,
-			&l.scheduleDated, &l.policyVersion, &startedAt, &l.backfill)
-		l.AsOf, l.scheduleAsOf, l.startedAt = asOf.Time, scheduleAsOf.Time, startedAt.Time
+		l, err := scanHead(row)
 		b.add(l)
 		return err
 	}, `
-		SELECT id, borrower_id, product, currency, digits, status, as_of, schedule_as_of, schedule_dated, policy_version,
-			started_at, backfill
-		FROM loans
-		WHERE `+q.in("id")+`
-		ORDER BY id`+lock, q.list(ids))
+		SELECT `+headColumns+`
+		FROM loans AS l
+		WHERE `+q.in("l.id")+`
+		ORDER BY l.id`+lock, q.list(ids))
 	if err != nil {
 		return nil, fmt.Errorf("read loans: %w", err)
 	}
-	// Read after the locks: what the last holder wrote is there.
+	return b, nil
+}
+
+// readAround reads what belongs to the loans of a book: the policy, and parties. Read after the locks, it is what their last
+// holder left.
+func (db *DB) readAround(ctx context.Context, q queryer, b *book) (err error) {
 	if b.pv, err = db.activePolicy(ctx, q); err != nil {
-		return nil, fmt.Errorf("read the active policy: %w", err)
+		return fmt.Errorf("read the active policy: %w", err)
 	}
 	if len(b.loans) == 0 {
-		return b, nil
+		return nil
 	}
 	err = q.each(ctx, func(row scanner) error {
 		var id, notify string
@@ -201,9 +224,9 @@ func (db *DB) readHeads(ctx context.Context, q queryer, ids []string, lock strin
 		WHERE `+q.in("loan_id")+`
 		ORDER BY loan_id, user_id, role`, q.list(b.ids))
 	if err != nil {
-		return nil, fmt.Errorf("read parties: %w", err)
+		return fmt.Errorf("read parties: %w", err)
 	}
-	return b, nil
+	return nil
 }
 
 func (b *book) add(l *bookLoan) {

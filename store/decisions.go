@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -40,6 +41,10 @@ type subjectKey struct {
 	loan      string
 	date      civil.Date
 	recipient string
+}
+
+func (k subjectKey) compare(other subjectKey) int {
+	return cmp.Or(cmp.Compare(k.loan, other.loan), k.date.Compare(other.date), cmp.Compare(k.recipient, other.recipient))
 }
 
 // record is what the log says about a subject.

@@ -246,6 +246,28 @@ func (tx *Tx) putDue(ctx context.Context, rows []dueRow) error {
 	return nil
 }
 
+// moveDue sets the times of rows that this transaction has claimed.
+func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
+	for chunk := range slices.Chunk(rows, tableRows) {
+		v, args := tx.table("v",
+			col("loan_id", "text", pluck(chunk, func(r dueRow) string { return r.loan })),
+			col("due_date", "date", pluck(chunk, func(r dueRow) civil.Date { return r.date })),
+			col("recipient", "text", pluck(chunk, func(r dueRow) string { return r.recipient })),
+			col("role", "text", pluck(chunk, func(r dueRow) string { return r.role })),
+			col("next_at", "timestamptz", pluck(chunk, func(r dueRow) time.Time { return r.nextAt })))
+		_, err := tx.exec(ctx, `
+			UPDATE due_reminders
+			SET role = v.role, next_at = v.next_at
+			FROM `+v+`
+			WHERE due_reminders.loan_id = v.loan_id AND due_reminders.due_date = v.due_date
+				AND due_reminders.recipient = v.recipient`, args...)
+		if err != nil {
+			return fmt.Errorf("move due rows: %w", err)
+		}
+	}
+	return nil
+}
+
 func (tx *Tx) deleteDue(ctx context.Context, keys []subjectKey) error {
 	for chunk := range slices.Chunk(keys, tableRows) {
 		v, args := tx.keyTable(chunk)

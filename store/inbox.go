@@ -116,17 +116,25 @@ func (tx *Tx) lockInboxes(ctx context.Context) error {
 		missing := slices.DeleteFunc(slices.Clone(recipients), func(r string) bool { return known[r] })
 		for chunk := range slices.Chunk(missing, tableRows) {
 			v, args := tx.table("v", col("recipient", "text", chunk))
-			_, err := tx.exec(ctx, `
+			var made []string
+			err := tx.all(ctx, &made, `
 				INSERT INTO inboxes (recipient)
 				SELECT v.recipient FROM `+v+` WHERE true
-				ON CONFLICT (recipient) DO NOTHING`, args...)
+				ON CONFLICT (recipient) DO NOTHING
+				RETURNING recipient`, args...)
 			if err != nil {
 				return fmt.Errorf("make inboxes: %w", err)
 			}
+			for _, r := range made { // ours alone until the commit
+				tx.inboxes[r] = &inbox{recipient: r}
+			}
 		}
 	}
-	if err := tx.lockExisting(ctx, recipients); err != nil {
-		return err
+	others := slices.DeleteFunc(slices.Clone(recipients), func(r string) bool { return tx.inboxes[r] != nil })
+	if len(others) > 0 {
+		if err := tx.lockExisting(ctx, others); err != nil {
+			return err
+		}
 	}
 	if len(tx.inboxes) != len(recipients) {
 		return fmt.Errorf("locked %d inboxes of %d", len(tx.inboxes), len(recipients))

@@ -44,7 +44,7 @@ type Outcome struct {
 func (db *DB) RunDue(ctx context.Context, limit int,
 	decide func(pv PolicyVersion, now time.Time, rows []DueRow) []Outcome) (claimed int, err error) {
 	r := &run{db: db, decide: decide}
-	keys, err := r.batch(ctx, func(ctx context.Context, tx *Tx) ([]subjectKey, error) { return tx.claimDue(ctx, limit) })
+	keys, err := r.batch(ctx, func(ctx context.Context, tx *Tx) ([]dueRow, *book, error) { return tx.claimDue(ctx, limit) })
 	if err != nil && badRow(err) && len(keys) > 0 {
 		err = r.halves(ctx, keys, err)
 	}
@@ -75,8 +75,8 @@ func (r *run) halves(ctx context.Context, keys []subjectKey, reason error) error
 	middle := len(keys) / 2
 	for _, half := range [][]subjectKey{keys[:middle], keys[middle:]} {
 		// What someone else holds meanwhile is settled there or by a later run.
-		tried, err := r.batch(ctx, func(ctx context.Context, tx *Tx) ([]subjectKey, error) {
-			return tx.lockLoansOf(ctx, half, tx.skipLocked())
+		tried, err := r.batch(ctx, func(ctx context.Context, tx *Tx) ([]dueRow, *book, error) {
+			return tx.claimAgain(ctx, half)
 		})
 		if err != nil && badRow(err) && len(tried) > 0 {
 			err = r.halves(ctx, tried, err)
@@ -88,39 +88,66 @@ func (r *run) halves(ctx context.Context, keys []subjectKey, reason error) error
 	return nil
 }
 
-// claimDue locks the loans of the oldest due rows. It doesn't wait, so the order of the locks doesn't matter, and rows
-// of loans that another worker has don't use up the limit.
-func (tx *Tx) claimDue(ctx context.Context, limit int) (keys []subjectKey, err error) {
+// claimDue locks the oldest due rows and their loans. It doesn't wait, so the order of the locks doesn't matter, and rows
+// of loans that another worker has don't use up the limit. Both are locked for what they then are: PostgreSQL looks again at
+// a row that was changed since the statement began.
+func (tx *Tx) claimDue(ctx context.Context, limit int) ([]dueRow, *book, error) {
 	lock := ""
 	if tx.pg {
-		lock = " FOR UPDATE OF l SKIP LOCKED"
+		lock = " FOR UPDATE OF l, d SKIP LOCKED"
 		// Rows come out of due_reminders_next in order, so that only as many are read as are taken. A backlog sorted
 		// anew for each batch would cost its square.
 		if _, err := tx.exec(ctx, `SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	err = tx.each(ctx, func(row scanner) error {
-		var key subjectKey
-		err := row.Scan(&key.loan, &key.date, &key.recipient)
-		keys = append(keys, key)
-		return err
+	var rows []dueRow
+	b := &book{loans: make(map[string]*bookLoan)}
+	err := tx.each(ctx, func(row scanner) error {
+		var r dueRow
+		var nextAt instant
+		l, err := scanHead(row, &r.date, &r.recipient, &r.role, &nextAt)
+		if err != nil {
+			return err
+		}
+		r.loan, r.nextAt = l.ID, nextAt.Time
+		rows = append(rows, r)
+		if b.loans[l.ID] == nil {
+			b.add(l)
+		}
+		return nil
 	}, claimDueQuery+lock, tx.now, limit)
 	if err == nil && tx.pg {
 		_, err = tx.exec(ctx, `SELECT set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true)`)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("claim due rows: %w", err)
+		return nil, nil, fmt.Errorf("claim due rows: %w", err)
 	}
-	return keys, nil
+	slices.Sort(b.ids)
+	slices.SortFunc(rows, func(a, b dueRow) int { return a.subjectKey.compare(b.subjectKey) })
+	return rows, b, nil
 }
 
 const claimDueQuery = `
-	SELECT d.loan_id, d.due_date, d.recipient
+	SELECT d.due_date, d.recipient, d.role, d.next_at, ` + headColumns + `
 	FROM due_reminders AS d JOIN loans AS l ON l.id = d.loan_id
 	WHERE d.next_at <= ? AND d.parked_at IS NULL
 	ORDER BY d.next_at, d.loan_id
 	LIMIT ?`
+
+// claimAgain takes those of the keys that are still due and whose loans nobody else holds.
+func (tx *Tx) claimAgain(ctx context.Context, keys []subjectKey) ([]dueRow, *book, error) {
+	keys, err := tx.lockLoansOf(ctx, keys, tx.skipLocked())
+	if err != nil {
+		return nil, nil, err
+	}
+	rows, err := tx.stillDue(ctx, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := tx.readLoanRows(ctx, loansOf(keys), unlocked)
+	return rows, b, err
+}
 
 // lockLoansOf locks the loans of keys and answers those that it has.
 func (tx *Tx) lockLoansOf(ctx context.Context, keys []subjectKey, lock string) ([]subjectKey, error) {
@@ -134,41 +161,6 @@ func (tx *Tx) lockLoansOf(ctx context.Context, keys []subjectKey, lock string) (
 
 func loansOf(keys []subjectKey) []string {
 	return slices.Compact(slices.Sorted(slices.Values(pluck(keys, func(k subjectKey) string { return k.loan }))))
-}
-
-// batch settles the rows that claim locked the loans of. It answers them also when it fails.
-func (r *run) batch(ctx context.Context, claim func(ctx context.Context, tx *Tx) ([]subjectKey, error)) (keys []subjectKey, err error) {
-	err = r.db.write(ctx, func(ctx context.Context, tx *Tx) (err error) {
-		if err := tx.planAfresh(ctx); err != nil {
-			return err
-		}
-		if keys, err = claim(ctx, tx); err != nil || len(keys) == 0 {
-			return err
-		}
-		b, err := r.db.readHeads(ctx, tx.queryer, loansOf(keys), unlocked) // claim has locked them
-		if err != nil {
-			return err
-		}
-		// Loans that follow another policy are derived before anything of them is sent: their rows come again.
-		stale := b.some(func(l *bookLoan) bool { return l.policyVersion != b.pv.Version })
-		if len(stale) > 0 {
-			old, err := r.db.lockLoans(ctx, tx, pluck(stale, func(l *bookLoan) string { return l.ID }))
-			if err != nil {
-				return err
-			}
-			if err := r.db.derive(ctx, tx, old); err != nil {
-				return err
-			}
-		}
-		rows, err := tx.stillDue(ctx, slices.DeleteFunc(slices.Clone(keys), func(k subjectKey) bool {
-			return b.loans[k.loan].policyVersion != b.pv.Version
-		}))
-		if err != nil || len(rows) == 0 {
-			return err
-		}
-		return r.settle(ctx, tx, b, rows)
-	})
-	return keys, err
 }
 
 // stillDue reads rows again, now that their loans are locked: another worker may have settled them just before.
@@ -194,6 +186,41 @@ func (tx *Tx) stillDue(ctx context.Context, keys []subjectKey) ([]dueRow, error)
 		}
 	}
 	return rows, nil
+}
+
+// batch settles the rows that claim locked with their loans. It answers their keys also when it fails.
+func (r *run) batch(ctx context.Context, claim func(ctx context.Context, tx *Tx) ([]dueRow, *book, error)) (keys []subjectKey, err error) {
+	err = r.db.write(ctx, func(ctx context.Context, tx *Tx) error {
+		keys = nil
+		if err := tx.planAfresh(ctx); err != nil {
+			return err
+		}
+		rows, b, err := claim(ctx, tx)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		keys = pluck(rows, func(r dueRow) subjectKey { return r.subjectKey })
+		if err := r.db.readAround(ctx, tx.queryer, b); err != nil {
+			return err
+		}
+		// Loans that follow another policy are derived before anything of them is sent: their rows come again.
+		stale := b.some(func(l *bookLoan) bool { return l.policyVersion != b.pv.Version })
+		if len(stale) > 0 {
+			old, err := r.db.lockLoans(ctx, tx, pluck(stale, func(l *bookLoan) string { return l.ID }))
+			if err != nil {
+				return err
+			}
+			if err := r.db.derive(ctx, tx, old); err != nil {
+				return err
+			}
+		}
+		rows = slices.DeleteFunc(rows, func(row dueRow) bool { return b.loans[row.loan].policyVersion != b.pv.Version })
+		if len(rows) == 0 {
+			return nil
+		}
+		return r.settle(ctx, tx, b, rows)
+	})
+	return keys, err
 }
 
 // settle decides rows and queues what comes of them.
@@ -308,7 +335,7 @@ type settlement struct {
 	pv   PolicyVersion
 	book *book
 
-	put       []dueRow
+	move      []dueRow
 	delete    []subjectKey
 	parked    []subjectKey
 	errors    []string
@@ -365,7 +392,7 @@ func (s *settlement) next(row *DueRow, at time.Time) {
 		s.delete = append(s.delete, row.key())
 		return
 	}
-	s.put = append(s.put, dueRow{subjectKey: row.key(), role: row.Role, nextAt: stamp(at)})
+	s.move = append(s.move, dueRow{subjectKey: row.key(), role: row.Role, nextAt: stamp(at)})
 }
 
 // write runs under the locks of the inboxes.
@@ -408,7 +435,7 @@ func (s *settlement) write(ctx context.Context) error {
 	if err := s.tx.addSummaryItems(ctx, s.items); err != nil {
 		return err
 	}
-	if err := s.tx.putDue(ctx, s.put); err != nil {
+	if err := s.tx.moveDue(ctx, s.move); err != nil {
 		return err
 	}
 	if err := s.tx.deleteDue(ctx, s.delete); err != nil {
