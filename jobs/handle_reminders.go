@@ -2,36 +2,65 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
+	"golang.org/x/sync/errgroup"
 
 	"duebell/internal/policy"
 	"duebell/store"
 )
 
-// runBatch is how many rows of the due queue one transaction decides.
-const runBatch = 500
+const (
+	// runBatch is how many rows of the due queue one transaction decides.
+	runBatch = 500
+	// claimers is how many batches a worker has under way for a long run: one waits for the disk while the other works.
+	claimers = 2
+	// maxHelpers bounds the tasks by which a long run asks other workers for help.
+	maxHelpers = 64
+	// noteEvery is how often a run looks whether its queue was paused, and notes how far it is.
+	noteEvery = time.Second
+	// heldWait is how long a run waits for rows that somebody else has locked. Whoever holds a lock for longer is frozen, and
+	// the database ends it.
+	heldWait = time.Minute
+	heldLook = 50 * time.Millisecond
+	// A worker that gets its own call for help puts it back after passPause, so often at most.
+	maxPassed = 50
+	passPause = 100 * time.Millisecond
+)
 
-// reminderRun decides on every reminder that is due by now. It works until a look claims nothing: other runs may work
-// beside it, each on other loans. Each batch is committed by itself, so a run that is interrupted has lost nothing.
+// reminderRun decides on every reminder that is due by now. Each batch is committed by itself, so a run that is interrupted
+// has lost nothing. A run that finds more than a batch asks all workers to help, each of which claims what no other has.
 func (w *Worker) reminderRun(ctx context.Context, task *asynq.Task) error {
 	tick, err := readTick(task)
 	if err != nil {
 		return err
 	}
-	start, total := time.Now(), 0
-	for {
-		claimed, err := w.db.RunDue(ctx, w.batch, w.decide)
-		if err != nil {
-			return fmt.Errorf("run due reminders: %w", err)
+	defer w.runs.Add(-1)
+	w.runs.Add(1)
+	start := time.Now()
+	r := &reminderRun{w: w, tick: tick}
+	claimed, err := r.claim(ctx)
+	if err != nil {
+		return err
+	}
+	if claimed >= w.batch {
+		if err := w.db.BeginProgress(ctx, tick.Job, tick.At, claimed); err != nil {
+			return err
 		}
-		if claimed == 0 {
-			break
-		}
-		total += claimed
-		w.metrics.claimed.Add(float64(claimed))
+		r.long = true
+		w.askForHelp(ctx, tick)
+		err = r.claimAll(ctx, w.claimers())
+	} else {
+		err = r.claimAll(ctx, 1)
+	}
+	if err != nil {
+		return err
 	}
 	summaries, err := w.db.FlushSummaries(ctx, summary)
 	if err != nil {
@@ -41,8 +70,166 @@ func (w *Worker) reminderRun(ctx context.Context, task *asynq.Task) error {
 	if err := w.db.TickDone(ctx, tick.Job, tick.At); err != nil {
 		return fmt.Errorf("finish tick of %s: %w", tick.Job, err)
 	}
-	if total > 0 {
+	if total := r.total.Load(); total > 0 {
 		w.log.Info("reminders run", "looked_at", total, "summaries", summaries, "took", time.Since(start).Round(time.Millisecond))
+	}
+	return nil
+}
+
+// reminderHelp works for another worker's run, until nothing is left of it.
+func (w *Worker) reminderHelp(ctx context.Context, task *asynq.Task) error {
+	tick, err := readTick(task)
+	if err != nil {
+		return err
+	}
+	// Whoever asked for help may be the one who gets its own task, and it does all it can already.
+	defer w.runs.Add(-1)
+	if w.runs.Add(1) > 1 {
+		return w.passOn(ctx, tick)
+	}
+	start := time.Now()
+	r := &reminderRun{w: w, tick: tick, long: true}
+	if err := r.claimAll(ctx, w.claimers()); err != nil {
+		return err
+	}
+	if total := r.total.Load(); total > 0 {
+		w.log.Info("helped with a run of reminders", "looked_at", total, "took", time.Since(start).Round(time.Millisecond))
+	}
+	return nil
+}
+
+func (w *Worker) claimers() int {
+	if w.db.Dialect() == store.SQLite {
+		return 1 // one writer
+	}
+	return claimers
+}
+
+// askForHelp enqueues a task for each other worker that takes reminders. A run that gets no help only takes longer.
+func (w *Worker) askForHelp(ctx context.Context, tick tickPayload) {
+	servers, err := asynq.NewInspectorFromRedisClient(w.redis).Servers()
+	if err != nil {
+		w.log.Warn("a long run of reminders finds no other workers", "error", err)
+		return
+	}
+	takers := 0
+	for _, s := range servers {
+		if _, takes := s.Queues[QueueReminders]; takes {
+			takers++
+		}
+	}
+	client := asynq.NewClientFromRedisClient(w.redis)
+	parent, _ := asynq.GetTaskID(ctx)
+	for n := range min(takers-1, maxHelpers) {
+		if _, err := client.EnqueueContext(ctx, newReminderHelp(tick, fmt.Sprintf("%s:help:%d", parent, n))); err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
+			w.log.Warn("a long run of reminders gets no help", "error", err)
+			return
+		}
+	}
+}
+
+// passOn leaves a call for help to another worker.
+func (w *Worker) passOn(ctx context.Context, tick tickPayload) error {
+	sleep(ctx, passPause)
+	left, err := w.db.AnyDue(ctx)
+	if err != nil || !left || tick.Passed >= maxPassed {
+		return err
+	}
+	tick.Passed++
+	id, _ := asynq.GetTaskID(ctx)
+	id, _, _ = strings.Cut(id, ":passed:")
+	_, err = asynq.NewClientFromRedisClient(w.redis).EnqueueContext(ctx, newReminderHelp(tick, fmt.Sprintf("%s:passed:%d", id, tick.Passed)))
+	return err
+}
+
+// reminderRun is what one worker does of a run.
+type reminderRun struct {
+	w     *Worker
+	tick  tickPayload
+	long  bool // its progress is noted
+	total atomic.Int64
+
+	mu    sync.Mutex
+	due   time.Time // for the next note
+	noted int64     // of total
+}
+
+// claim settles one batch.
+func (r *reminderRun) claim(ctx context.Context) (int, error) {
+	if err := r.note(ctx); err != nil {
+		return 0, err
+	}
+	n, err := r.w.db.RunDue(ctx, r.w.batch, r.w.decide)
+	if err != nil {
+		return 0, fmt.Errorf("run due reminders: %w", err)
+	}
+	r.total.Add(int64(n))
+	r.w.metrics.claimed.Add(float64(n))
+	if r.w.settled != nil && n > 0 {
+		r.w.settled(n)
+	}
+	return n, nil
+}
+
+// claimAll settles batches, some beside each other, until nothing is due: neither here nor in somebody else's hands, who may
+// fail with it.
+func (r *reminderRun) claimAll(ctx context.Context, beside int) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for range beside {
+		group.Go(func() error {
+			var held time.Time
+			for {
+				n, err := r.claim(ctx)
+				if err != nil {
+					return err
+				}
+				if n > 0 {
+					held = time.Time{}
+					continue
+				}
+				left, err := r.w.db.AnyDue(ctx)
+				if err != nil || !left {
+					return err
+				}
+				switch now := time.Now(); {
+				case held.IsZero():
+					held = now
+				case now.Sub(held) > heldWait:
+					r.w.log.Warn("reminders that somebody else has locked are left to the next run", "job", r.tick.Job)
+					return nil
+				}
+				sleep(ctx, heldLook)
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// note waits while the queue is paused, and tells the tick's row how far a long run has come, so that nobody takes the run for
+// lost. It does so once in noteEvery.
+func (r *reminderRun) note(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for time.Now().After(r.due) {
+		paused, err := r.w.queues.Paused(ctx, QueueReminders)
+		if err != nil && ctx.Err() == nil {
+			r.w.log.Debug("whether reminders are paused isn't known", "error", err)
+		}
+		if r.long || paused {
+			total := r.total.Load()
+			if err := r.w.db.Progress(ctx, r.tick.Job, r.tick.At, int(total-r.noted)); err != nil {
+				return err
+			}
+			r.noted = total
+		}
+		if !paused {
+			r.due = time.Now().Add(noteEvery)
+			break
+		}
+		sleep(ctx, noteEvery)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

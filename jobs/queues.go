@@ -24,6 +24,12 @@ func (q *QueueReader) waiting(ctx context.Context, queue string) (int, error) {
 	return int(n), err
 }
 
+// Paused says whether somebody has stopped a queue: no task of it begins.
+func (q *QueueReader) Paused(ctx context.Context, queue string) (bool, error) {
+	n, err := q.redis.Exists(ctx, queueKey(queue, "paused")).Result()
+	return n > 0, err
+}
+
 // QueueSize is how many tasks a queue holds.
 type QueueSize struct {
 	Queue     string `json:"queue"`

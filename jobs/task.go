@@ -18,6 +18,7 @@ const (
 	TypeStatusNotify     = "status:notify"
 	TypeNotificationSend = "notification:send"
 	TypeReminderRun      = "reminder:run"
+	TypeReminderHelp     = "reminder:help"
 	TypeDueCompare       = "due:compare"
 	TypeRetentionRun     = "retention:run"
 )
@@ -53,6 +54,8 @@ type keysPayload struct {
 type tickPayload struct {
 	Job string    `json:"job"`
 	At  time.Time `json:"at"`
+	// Passed is how often a call for help was put back by workers that do what they can already.
+	Passed int `json:"passed,omitempty"`
 }
 
 // NewStatusNotify is a task that tells all pending status changes of some applications.
@@ -67,13 +70,19 @@ func NewNotificationSend(id string, requests []string) *asynq.Task {
 
 // NewReminderRun is a task that sends every reminder that is due by now, whatever the tick was.
 func NewReminderRun(job string, at time.Time, attempt int) *asynq.Task {
-	return newTask(TypeReminderRun, tickPayload{job, at.UTC()}, asynq.Queue(QueueReminders), asynq.TaskID(tickTaskID(job, at, attempt)),
+	return newTask(TypeReminderRun, tickPayload{Job: job, At: at.UTC()}, asynq.Queue(QueueReminders), asynq.TaskID(tickTaskID(job, at, attempt)),
 		asynq.Timeout(runTimeout), asynq.Retention(tickRetention))
+}
+
+// newReminderHelp is a task that works for the run of a tick until nothing is due. The run itself finishes the tick, so one
+// that fails isn't missed.
+func newReminderHelp(tick tickPayload, id string) *asynq.Task {
+	return newTask(TypeReminderHelp, tick, asynq.Queue(QueueReminders), asynq.TaskID(id), asynq.Timeout(runTimeout))
 }
 
 // newDueCompare is a task that compares the due queue with a fresh derivation.
 func newDueCompare(job string, at time.Time, attempt int) *asynq.Task {
-	return newTask(TypeDueCompare, tickPayload{job, at.UTC()}, asynq.Queue(QueueHousekeeping), asynq.TaskID(tickTaskID(job, at, attempt)),
+	return newTask(TypeDueCompare, tickPayload{Job: job, At: at.UTC()}, asynq.Queue(QueueHousekeeping), asynq.TaskID(tickTaskID(job, at, attempt)),
 		asynq.Timeout(runTimeout), asynq.Retention(tickRetention))
 }
 
@@ -93,7 +102,7 @@ func newTask(name string, payload any, opts ...asynq.Option) *asynq.Task {
 
 // ticked says whether tasks of a type come from ticks, so that their ids say nothing of when they were enqueued.
 func ticked(name string) bool {
-	return name == TypeReminderRun || name == TypeDueCompare || name == TypeRetentionRun
+	return name == TypeReminderRun || name == TypeReminderHelp || name == TypeDueCompare || name == TypeRetentionRun
 }
 
 func tickTaskID(job string, at time.Time, attempt int) string {

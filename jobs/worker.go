@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -47,7 +48,10 @@ type Worker struct {
 	metrics *Metrics
 	opt     WorkerOptions
 
-	batch    int // rows of the due queue in one transaction
+	queues   *QueueReader
+	batch    int            // rows of the due queue in one transaction
+	runs     atomic.Int32   // of reminders that this worker works for
+	settled  func(rows int) // tests: after each batch of reminders
 	pruning  sync.Mutex
 	handlers map[string]func(context.Context, *asynq.Task) error
 	running  sync.WaitGroup // of handlers, also of those that Asynq has given up
@@ -55,7 +59,7 @@ type Worker struct {
 
 // NewWorker makes a worker. Run starts it.
 func NewWorker(opt WorkerOptions) *Worker {
-	w := &Worker{db: opt.DB, redis: opt.Redis, log: opt.Log, metrics: opt.Metrics, opt: opt, batch: runBatch}
+	w := &Worker{db: opt.DB, redis: opt.Redis, log: opt.Log, metrics: opt.Metrics, opt: opt, queues: NewQueueReader(opt.Redis), batch: runBatch}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -78,6 +82,7 @@ func NewWorker(opt WorkerOptions) *Worker {
 		TypeStatusNotify:     w.statusNotify,
 		TypeNotificationSend: w.notificationSend,
 		TypeReminderRun:      w.reminderRun,
+		TypeReminderHelp:     w.reminderHelp,
 		TypeDueCompare:       w.dueCompare,
 		TypeRetentionRun:     w.retentionRun,
 	}

@@ -15,56 +15,6 @@ import (
 	"duebell/store"
 )
 
-var statusCommand = command{
-	name:  "status",
-	about: "shows what is in the database, what waits and what is stuck",
-	usage: "[--json]",
-	flags: func(f *flag.FlagSet) func(context.Context, env, []string) error {
-		asJSON := f.Bool("json", false, "as JSON")
-		return func(ctx context.Context, e env, args []string) error {
-			if err := noArguments(args); err != nil {
-				return err
-			}
-			return e.withStore(ctx, func(_ config.Config, db *store.DB) error {
-				s, err := db.Stats(ctx)
-				if err != nil {
-					return err
-				}
-				return e.print(*asJSON, s, func(w io.Writer) { printStatus(w, s) })
-			})
-		}
-	},
-}
-
-func printStatus(w io.Writer, s store.Stats) {
-	line := func(name string, n int64, more string) { fmt.Fprintf(w, "%s\t%d\t%s\n", name, n, more) }
-	since := func(t *time.Time, what string) string {
-		if t == nil {
-			return ""
-		}
-		return what + t.UTC().Format(time.RFC3339)
-	}
-	line("policy version", s.PolicyVersion, "")
-	line("users", s.Users, "")
-	line("loans", s.Loans, fmt.Sprintf("%d active", s.ActiveLoans))
-	line("reminders due now", s.DueNow, since(s.OldestDue, "the oldest since "))
-	line("reminders parked", s.DueParked, parkedHint(s.DueParked))
-	line("waiting to be told", s.OutboxPending, since(s.OldestPending, "the oldest since "))
-	line("parked in the outbox", s.OutboxParked, parkedHint(s.OutboxParked))
-	line("cron ticks waiting", s.PendingTicks, "")
-	line("officers' items waiting", s.Summaries, "")
-	line("to derive again", s.StaleLoans+s.StalePeople, "loans and people")
-	line("notifications", s.Notifications, "")
-	line("decisions", s.Decisions, "")
-}
-
-func parkedHint(n int64) string {
-	if n == 0 {
-		return ""
-	}
-	return "look at their error: they are not tried again"
-}
-
 var previewCommand = command{
 	name:  "preview",
 	about: "shows the reminders that would go out if the book didn't change",

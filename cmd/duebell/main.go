@@ -34,7 +34,8 @@ type command struct {
 	flags       func(*flag.FlagSet) (run func(ctx context.Context, e env, args []string) error)
 }
 
-var commands = []command{demoCommand, upCommand, tokenCommand, importCommand, statusCommand, previewCommand, explainCommand, migrateCommand, restoreCommand}
+var commands = []command{demoCommand, upCommand, tokenCommand, importCommand, statusCommand, previewCommand, explainCommand, pauseCommand, resumeCommand,
+	migrateCommand, restoreCommand}
 
 // usageError is a mistake in the arguments.
 type usageError struct{ text string }

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// RunProgress is how far a run of reminders has come that is long enough to be watched.
+type RunProgress struct {
+	Job     string    `json:"job"`
+	At      time.Time `json:"at"`      // of its tick
+	Due     int64     `json:"due"`     // the reminders that were due when it began
+	Settled int64     `json:"settled"` // those that were looked at since, by all workers
+}
+
+// AnyDue says whether a reminder is due that isn't parked, also one that somebody else has just locked.
+func (db *DB) AnyDue(ctx context.Context) (bool, error) {
+	var due bool
+	err := db.query().get(ctx, &due, `SELECT EXISTS (SELECT 1 FROM due_reminders WHERE next_at <= ? AND parked_at IS NULL)`, db.Now())
+	if err != nil {
+		return false, fmt.Errorf("look for due reminders: %w", err)
+	}
+	return due, nil
+}
+
+// BeginProgress notes on a tick how many reminders are due beside those that its run has settled.
+func (db *DB) BeginProgress(ctx context.Context, job string, at time.Time, settled int) error {
+	return db.progress(ctx, job, at, `settled = settled + ?, due = settled + ? + (
+		SELECT count(*) FROM due_reminders WHERE next_at <= ? AND parked_at IS NULL)`, settled, settled, db.Now())
+}
+
+// Progress adds to what a tick's run has settled and says that the run is alive: until some time after it the tick isn't
+// enqueued anew.
+func (db *DB) Progress(ctx context.Context, job string, at time.Time, settled int) error {
+	return db.progress(ctx, job, at, `settled = settled + ?`, settled)
+}
+
+func (db *DB) progress(ctx context.Context, job string, at time.Time, set string, args ...any) error {
+	err := db.write(ctx, func(ctx context.Context, tx *Tx) error {
+		_, err := tx.exec(ctx, `UPDATE ticks SET enqueued_at = ?, `+set+` WHERE job = ? AND at = ? AND done_at IS NULL`,
+			append(append([]any{wallNow()}, args...), job, stamp(at))...)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note the progress of a run: %w", err)
+	}
+	return nil
+}
+
+// Runs are the runs that are under way and long enough to be watched, the oldest first.
+func (db *DB) Runs(ctx context.Context) ([]RunProgress, error) {
+	var runs []RunProgress
+	err := db.query().each(ctx, func(row scanner) error {
+		var r RunProgress
+		var at instant
+		err := row.Scan(&r.Job, &at, &r.Due, &r.Settled)
+		r.At = at.Time
+		runs = append(runs, r)
+		return err
+	}, `SELECT job, at, due, settled FROM ticks WHERE done_at IS NULL AND due > 0 ORDER BY at, job`)
+	if err != nil {
+		return nil, fmt.Errorf("read runs: %w", err)
+	}
+	return runs, nil
+}
