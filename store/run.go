@@ -88,13 +88,14 @@ func (r *run) halves(ctx context.Context, keys []subjectKey, reason error) error
 	return nil
 }
 
-// claimDue locks the oldest due rows and their loans. It doesn't wait, so the order of the locks doesn't matter, and rows
-// of loans that another worker has don't use up the limit. Both are locked for what they then are: PostgreSQL looks again at
-// a row that was changed since the statement began.
+// claimDue locks the oldest due rows and then their loans. It doesn't wait, so the order of the locks doesn't matter, and
+// rows that another worker has don't use up the limit. Both are locked for what they then are: PostgreSQL looks again at a
+// row that was changed since the statement began.
 func (tx *Tx) claimDue(ctx context.Context, limit int) ([]dueRow, *book, error) {
-	lock := ""
+	query := fmt.Sprintf(claimDueQuery, "", "")
 	if tx.pg {
-		lock = " FOR UPDATE OF l, d SKIP LOCKED"
+		// The rows first and alone: those of other workers are passed over before they are joined with anything.
+		query = fmt.Sprintf(claimDueQuery, "FOR UPDATE SKIP LOCKED", "FOR UPDATE OF l SKIP LOCKED")
 		// Rows come out of due_reminders_next in order, so that only as many are read as are taken. A backlog sorted
 		// anew for each batch would cost its square.
 		if _, err := tx.exec(ctx, `SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`); err != nil {
@@ -116,7 +117,7 @@ func (tx *Tx) claimDue(ctx context.Context, limit int) ([]dueRow, *book, error) 
 			b.add(l)
 		}
 		return nil
-	}, claimDueQuery+lock, tx.now, limit)
+	}, query, tx.now, limit)
 	if err == nil && tx.pg {
 		_, err = tx.exec(ctx, `SELECT set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true)`)
 	}
@@ -130,10 +131,14 @@ func (tx *Tx) claimDue(ctx context.Context, limit int) ([]dueRow, *book, error) 
 
 const claimDueQuery = `
 	SELECT d.due_date, d.recipient, d.role, d.next_at, ` + headColumns + `
-	FROM due_reminders AS d JOIN loans AS l ON l.id = d.loan_id
-	WHERE d.next_at <= ? AND d.parked_at IS NULL
-	ORDER BY d.next_at, d.loan_id
-	LIMIT ?`
+	FROM (
+		SELECT loan_id, due_date, recipient, role, next_at
+		FROM due_reminders
+		WHERE next_at <= ? AND parked_at IS NULL
+		ORDER BY next_at, loan_id
+		LIMIT ?
+		%s) AS d JOIN loans AS l ON l.id = d.loan_id
+	%s`
 
 // claimAgain takes those of the keys that are still due and whose loans nobody else holds.
 func (tx *Tx) claimAgain(ctx context.Context, keys []subjectKey) ([]dueRow, *book, error) {
