@@ -88,7 +88,7 @@ func newDueCompare(job string, at time.Time, attempt int) *asynq.Task {
 
 // newRetentionRun is a task that removes what is older than the policy keeps it.
 func newRetentionRun(job string, at time.Time, attempt int) *asynq.Task {
-	return newTask(TypeRetentionRun, tickPayload{job, at.UTC()}, asynq.Queue(QueueHousekeeping), asynq.TaskID(tickTaskID(job, at, attempt)),
+	return newTask(TypeRetentionRun, tickPayload{Job: job, At: at.UTC()}, asynq.Queue(QueueHousekeeping), asynq.TaskID(tickTaskID(job, at, attempt)),
 		asynq.Timeout(runTimeout), asynq.Retention(tickRetention))
 }
 

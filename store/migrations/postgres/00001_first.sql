@@ -185,9 +185,6 @@ CREATE TABLE ticks (
   enqueued_at timestamptz,
   done_at     timestamptz,
   skipped     boolean NOT NULL DEFAULT false,
-  -- Of a long run: the reminders that were due when it began, and those that it has looked at since.
-  due         bigint NOT NULL DEFAULT 0,
-  settled     bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (job, at)
 );
 CREATE INDEX ticks_pending ON ticks (at) WHERE done_at IS NULL;

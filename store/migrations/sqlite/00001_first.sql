@@ -146,9 +146,6 @@ CREATE TABLE ticks (
   enqueued_at TIMESTAMP,
   done_at     TIMESTAMP,
   skipped     BOOLEAN NOT NULL DEFAULT FALSE,
-  -- Of a long run: the reminders that were due when it began, and those that it has looked at since.
-  due         BIGINT NOT NULL DEFAULT 0,
-  settled     BIGINT NOT NULL DEFAULT 0,
   PRIMARY KEY (job, at)
 );
 CREATE INDEX ticks_pending ON ticks (at) WHERE done_at IS NULL;
