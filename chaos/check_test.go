@@ -109,7 +109,7 @@ func TestCheckFindsWhatIsBroken(t *testing.T) {
 		"a reminder was sent twice":        {doubled, func(w *world) { w.rows.sent = append(w.rows.sent, w.rows.sent[0]) }},
 		"a reminder is in no inbox":        {lost, func(w *world) { w.rows.notifications[2].data.LoanID = "M" }},
 		"a reminder of what was paid":      {broken, func(w *world) { day(w).gone = []span{{from: w.start}} }},
-		"a reminder before its time":       {broken, func(w *world) { w.rows.sent[0].at = w.start.Add(-time.Second).UnixMicro() }},
+		"a reminder before its time":       {broken, func(w *world) { w.rows.sent[0].at = w.start.Add(-2 * time.Minute).UnixMicro() }},
 		"a reminder at night":              {broken, func(w *world) { w.ledger.people[0].night = true }},
 		"a reminder by another rule":       {broken, func(w *world) { day(w).offset = 1 }},
 		"a paid one that isn't resolved":   {broken, func(w *world) { w.ledger.loans[0].open = 0; w.rows.open["L"] = 0 }},

@@ -21,6 +21,7 @@
 //	ledger.go        what was asked for and what was acknowledged
 //	database.go      the rows, read past the programs
 //	quiet.go         when nothing is left to do
+//	alone.go         whether each program works without the others
 //	check.go         what must hold then
 //	check_loans.go   of reminders
 //	gauges.go        goroutines, files and sessions of the programs

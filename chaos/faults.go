@@ -115,6 +115,14 @@ var faults = []fault{
 			do:   func(_ context.Context, in *installation) error { in.proxies[name].stop(); return nil },
 			undo: func(in *installation) error { return in.proxies[name].start() }}
 	}},
+	// Not of clients: a stream that nobody reads is found out by TCP alone, and here TCP still answers.
+	{"vanish", 2, services, func(r *rand.Rand, s shape) act {
+		name := one(r, s.of("api", "postgres", "redis"))
+		return act{text: "for good: the open connections of " + name, do: func(_ context.Context, in *installation) error {
+			in.history.note("%d connections of %s have vanished", in.proxies[name].vanish(), name)
+			return nil
+		}}
+	}},
 }
 
 func freeze(name string, lasts time.Duration) act {

@@ -189,7 +189,7 @@ func (in *installation) end() {
 	}
 	all.Wait()
 	for _, p := range in.proxies {
-		p.stop()
+		p.end()
 	}
 	if in.direct != nil {
 		in.direct.Close()

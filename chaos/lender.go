@@ -22,10 +22,11 @@ type lender struct {
 	found  *findings
 	http   *http.Client
 	token  string
+	apis   []string // base URLs of the schedulers that it talks to
 }
 
 func newLender(in *installation, l *ledger, found *findings) *lender {
-	return &lender{in: in, ledger: l, found: found, token: serviceToken(),
+	return &lender{in: in, ledger: l, found: found, token: serviceToken(), apis: in.apis,
 		http: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 20 * time.Second}}}
 }
 
@@ -37,7 +38,7 @@ func (l *lender) try(ctx context.Context, method, path string, body any, asOf ti
 	if err != nil {
 		panic(err) // maps of strings and numbers always encode
 	}
-	base := l.in.apis[rand.IntN(len(l.in.apis))]
+	base := l.apis[rand.IntN(len(l.apis))]
 	request, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(text))
 	if err != nil {
 		panic(err) // the paths are ours

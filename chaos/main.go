@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -38,7 +40,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&opt.out, "out", "", "`folder` for history, logs and data; they are kept if something was found")
 	flags.DurationVar(&opt.quiet, "quiet", 4*time.Minute, "how long all that was broken may take to heal; Asynq alone takes two minutes for a task whose worker died")
 	flags.BoolVar(&opt.keep, "keep", false, "keep them in any case")
-	only := flags.Bool("plan", false, "print what the seed would do, and do nothing")
+	flags.Func("only", "`names` of faults with commas between: no others come", func(names string) error {
+		for _, name := range strings.Split(names, ",") {
+			if !slices.ContainsFunc(faults, func(f fault) bool { return f.name == name }) {
+				return fmt.Errorf("there is no fault %q", name)
+			}
+			opt.only = append(opt.only, name)
+		}
+		return nil
+	})
+	show := flags.Bool("plan", false, "print what the seed would do, and do nothing")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -60,8 +71,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	code := 0
 	for _, form := range forms {
-		if *only {
-			for _, a := range newPlan(opt.seed, form, opt.duration, opt.every).acts {
+		if *show {
+			for _, a := range newPlan(opt.seed, form, opt.duration, opt.every, opt.only...).acts {
 				fmt.Fprintf(stdout, "%s +%.3fs %s\n", form, a.at.Seconds(), a)
 			}
 			continue

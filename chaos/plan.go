@@ -77,8 +77,9 @@ func (p planned) String() string {
 }
 
 // newPlan makes the schedule. It is a pure function of its arguments: a seed that failed breaks the same things at the
-// same times again. Faults are dealt like cards, so that each comes before any comes twice as often as the table says.
-func newPlan(seed uint64, form string, duration, every time.Duration) plan {
+// same times again. Faults are dealt like cards, so that each comes before any comes twice as often as the table says. only
+// names those that come; empty: all.
+func newPlan(seed uint64, form string, duration, every time.Duration, only ...string) plan {
 	s := shapeOf(form)
 	r := rand.New(rand.NewPCG(seed, uint64(len(form))))
 	p := plan{seed: seed, form: form, aof: r.IntN(2) == 1}
@@ -87,9 +88,12 @@ func newPlan(seed uint64, form string, duration, every time.Duration) plan {
 	for at < duration {
 		if len(cards) == 0 {
 			for _, f := range faults {
-				if slices.Contains(f.forms, form) {
+				if slices.Contains(f.forms, form) && (len(only) == 0 || slices.Contains(only, f.name)) {
 					cards = append(cards, slices.Repeat([]fault{f}, f.weight)...)
 				}
+			}
+			if len(cards) == 0 {
+				return p
 			}
 			r.Shuffle(len(cards), func(i, j int) { cards[i], cards[j] = cards[j], cards[i] })
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,13 +14,18 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// proxy stands between a program and what it talks to, or between clients and a program.
+// proxy stands between a program and what it talks to, or between clients and a program. In front of Toxiproxy it has a
+// listener of its own, for what that can't do: connections that vanish and stay so while new ones work.
 type proxy struct {
 	name   string
-	listen string // host:port, the same after a stop
+	listen string // host:port
 
-	mu    sync.Mutex
-	proxy *toxiproxy.Proxy
+	front net.Listener
+	mu    sync.Mutex // of toxic
+	toxic *toxiproxy.Proxy
+
+	wires sync.Mutex
+	open  map[*wire]bool
 }
 
 var (
@@ -31,27 +37,129 @@ var (
 )
 
 func newProxy(name, upstream string) (*proxy, error) {
-	listen := freeAddr()
-	p := &proxy{name: name, listen: listen, proxy: toxiproxy.NewProxy(toxics(), name, listen, upstream)}
+	p := &proxy{name: name, listen: freeAddr(), open: map[*wire]bool{}}
+	p.toxic = toxiproxy.NewProxy(toxics(), name, freeAddr(), upstream)
+	var err error
+	if p.front, err = net.Listen("tcp", p.listen); err != nil {
+		return nil, err
+	}
+	go p.accept()
 	return p, p.start()
+}
+
+func (p *proxy) accept() {
+	for {
+		near, err := p.front.Accept()
+		if err != nil {
+			return // end has closed it
+		}
+		go func() {
+			far, err := net.Dial("tcp", p.toxic.Listen)
+			if err != nil { // it is cut off
+				_ = near.(*net.TCPConn).SetLinger(0)
+				near.Close()
+				return
+			}
+			w := &wire{near: near, far: far}
+			p.wires.Lock()
+			p.open[w] = true
+			p.wires.Unlock()
+			w.carry()
+			p.wires.Lock()
+			defer p.wires.Unlock()
+			if !w.vanished.Load() {
+				delete(p.open, w)
+				w.close()
+			}
+		}()
+	}
+}
+
+// vanish makes all open connections carry nothing any more, for good, and tells nobody: as a host that has lost its power, or
+// a firewall that has forgotten them. It answers how many they were.
+func (p *proxy) vanish() (n int) {
+	p.wires.Lock()
+	defer p.wires.Unlock()
+	for w := range p.open {
+		if w.vanished.CompareAndSwap(false, true) {
+			n++
+		}
+	}
+	return n
+}
+
+// end closes everything, also what has vanished.
+func (p *proxy) end() {
+	p.front.Close()
+	p.stop()
+	p.wires.Lock()
+	defer p.wires.Unlock()
+	for w := range p.open {
+		w.close()
+	}
+}
+
+// wire is a connection from the program (near) to Toxiproxy (far).
+type wire struct {
+	near, far net.Conn
+	vanished  atomic.Bool
+}
+
+// carry ends when either side does. Nothing comes out of a vanished one, also not its end.
+func (w *wire) carry() {
+	ended := make(chan struct{}, 2)
+	pump := func(to, from net.Conn) {
+		defer func() { ended <- struct{}{} }()
+		buffer := make([]byte, 16<<10)
+		for {
+			n, err := from.Read(buffer)
+			if w.vanished.Load() {
+				return
+			}
+			if n > 0 {
+				if _, err := to.Write(buffer[:n]); err != nil {
+					return
+				}
+			}
+			if err != nil {
+				// A reset is handed on as one.
+				if !errors.Is(err, net.ErrClosed) && !strings.HasSuffix(err.Error(), "EOF") {
+					_ = to.(*net.TCPConn).SetLinger(0)
+				}
+				return
+			}
+		}
+	}
+	go pump(w.far, w.near)
+	go pump(w.near, w.far)
+	<-ended
+	if !w.vanished.Load() {
+		w.close()
+		<-ended
+	}
+}
+
+func (w *wire) close() {
+	w.near.Close()
+	w.far.Close()
 }
 
 // start listens again after stop.
 func (p *proxy) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.proxy.Start()
+	err := p.toxic.Start()
 	if errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
 		return nil
 	}
 	return err
 }
 
-// stop ends all connections and listens no more.
+// stop ends all connections and takes no more.
 func (p *proxy) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.proxy.Stop()
+	p.toxic.Stop()
 }
 
 // poison adds toxics to all connections, those that are open too. remove takes them away.
@@ -62,7 +170,7 @@ func (p *proxy) poison(list []toxin) (remove func() error, err error) {
 		go func() {
 			var errs []error
 			for _, name := range names {
-				errs = append(errs, p.proxy.Toxics.RemoveToxic(context.Background(), name))
+				errs = append(errs, p.toxic.Toxics.RemoveToxic(context.Background(), name))
 			}
 			removed <- errors.Join(errs...)
 		}()
@@ -83,7 +191,7 @@ func (p *proxy) poison(list []toxin) (remove func() error, err error) {
 	for _, t := range list {
 		name := fmt.Sprint("t", toxicNames.Add(1))
 		text := fmt.Sprintf(`{"name":%q,"type":%q,"stream":%q,"attributes":%s}`, name, t.typ, t.stream, t.attributes)
-		if _, err := p.proxy.Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
+		if _, err := p.toxic.Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
 			return remove, fmt.Errorf("%s: %w", p.name, err)
 		}
 		names = append(names, name)

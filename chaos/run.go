@@ -19,6 +19,7 @@ type options struct {
 	every    time.Duration
 	quiet    time.Duration // how long healing may take after the last fault
 	out      string        // folder that the run's own is made in; "": the temporary one
+	only     []string      // faults; empty: all
 	keep     bool
 }
 
@@ -44,7 +45,7 @@ func runOnce(ctx context.Context, opt options, form string, stdout io.Writer) (r
 		return res, err
 	}
 	found := newFindings(h)
-	p := newPlan(opt.seed, form, opt.duration, opt.every)
+	p := newPlan(opt.seed, form, opt.duration, opt.every, opt.only...)
 	err = play(ctx, opt, p, found, &res)
 	res.Lost, res.Doubled, res.Gaps, res.Breaks, res.Leaks = found.of(lost), found.of(doubled), found.of(gap), found.of(broken), found.of(leaked)
 	if err != nil {
@@ -140,6 +141,10 @@ func play(ctx context.Context, opt options, p plan, found *findings, res *result
 		return err
 	}
 	checkLeaks(ctx, in, before, len(screens), found)
+	checkAlone(ctx, in, lender, db, found)
+	if err := awaitQuiet(ctx, in, db, screens, opt.quiet, found); err != nil {
+		return err
+	}
 	cancel() // the screens stand still now
 	devicesDone.Wait()
 	reading, done := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
