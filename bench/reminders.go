@@ -23,8 +23,7 @@ import (
 const (
 	runWorkers  = 2
 	insertBatch = 500
-	inserters   = 4       // connections of the bare insert
-	bareRows    = 400_000 // what it inserts
+	bareRows    = 400_000 // of the bare insert
 	taskEach    = 20_000  // notifications that are a task each
 	taskWorkers = 32
 )
@@ -50,11 +49,13 @@ func reminders(ctx context.Context, r *rig, installments int) (any, error) {
 	if err := synced(ctx, db); err != nil {
 		return nil, err
 	}
-	bare, err := bareInsert(ctx, db)
-	if err != nil {
-		return nil, fmt.Errorf("bare rows: %w", err)
+	var bare float64 // of one connection, as one writes such a loop
+	for _, connections := range []int{4, 1} {
+		if bare, err = bareInsert(ctx, db, connections); err != nil {
+			return nil, fmt.Errorf("bare rows: %w", err)
+		}
+		fmt.Printf("bare rows of notifications in batches of %d, connections: %d: %.0f/s\n", insertBatch, connections, bare)
 	}
-	fmt.Printf("bare rows of notifications in batches of %d on %d connections: %.0f/s\n", insertBatch, inserters, bare)
 	each, err := r.taskEach(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("a task each: %w", err)
@@ -86,7 +87,7 @@ func synced(ctx context.Context, db *sql.DB) error {
 }
 
 // bareInsert is how many rows a second go into a table like that of notifications, with its indexes, and nothing else.
-func bareInsert(ctx context.Context, db *sql.DB) (perSecond float64, err error) {
+func bareInsert(ctx context.Context, db *sql.DB, connections int) (perSecond float64, err error) {
 	if _, err := db.ExecContext(ctx, `CREATE TABLE bench_rows (LIKE notifications INCLUDING ALL)`); err != nil {
 		return 0, err
 	}
@@ -94,7 +95,7 @@ func bareInsert(ctx context.Context, db *sql.DB) (perSecond float64, err error) 
 	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	start := time.Now()
-	for range inserters {
+	for range connections {
 		group.Go(func() error {
 			for {
 				first := next.Add(insertBatch) - insertBatch

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-
-	"duebell/internal/civil"
 )
 
 // queryer runs statements on a transaction or a pool. They are written with ? for both databases (so none may have a
@@ -88,11 +86,11 @@ func (q queryer) in(expr string) string {
 
 // list is the argument for in.
 func (q queryer) list(values []string) any {
+	if q.pg {
+		return arrayOf(values)
+	}
 	if values == nil {
 		values = []string{}
-	}
-	if q.pg {
-		return values
 	}
 	text, _ := json.Marshal(values) // strings always encode
 	return string(text)
@@ -118,27 +116,17 @@ func (tx *Tx) lockRows(ctx context.Context, table string, ids []string) error {
 
 // column is one column of rows that are handed to a statement.
 type column struct {
-	name  string
-	typ   string // of PostgreSQL
-	array any    // the values, as PostgreSQL takes them
-	n     int
-	at    func(i int) any
+	name   string
+	typ    string // of PostgreSQL
+	values any    // a slice
+	n      int
+	at     func(i int) any
 }
 
 // col makes a column of values. Of []byte, json.RawMessage and named string types make strings first; use pointers for
-// what may be null.
+// what may be null. A zero date is null.
 func col[T any](name, typ string, values []T) column {
-	c := column{name: name, typ: typ, array: values, n: len(values), at: func(i int) any { return values[i] }}
-	if dates, ok := any(values).([]civil.Date); ok { // the driver doesn't look for a Valuer inside of an array
-		text := make([]*string, len(dates))
-		for i, d := range dates {
-			if s := d.String(); s != "" {
-				text[i] = &s
-			}
-		}
-		c.array = text
-	}
-	return c
+	return column{name: name, typ: typ, values: values, n: len(values), at: func(i int) any { return values[i] }}
 }
 
 // table makes rows out of columns, all of one length, to stand after FROM under that alias: unnest on PostgreSQL (one
@@ -154,13 +142,8 @@ func (q queryer) table(alias string, cols ...column) (string, []any) {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			switch c.typ {
-			case "date", "json", "jsonb": // sent as text
-				b.WriteString("?::text[]::" + c.typ + "[]")
-			default:
-				b.WriteString("?::" + c.typ + "[]")
-			}
-			args[i], names[i] = c.array, c.name
+			b.WriteString("?::" + c.typ + "[]")
+			args[i], names[i] = arrayOf(c.values), c.name
 		}
 		b.WriteString(") AS " + alias + " (" + strings.Join(names, ", ") + ")")
 		return b.String(), args

@@ -213,3 +213,26 @@ func TestIDsSortByTime(t *testing.T) {
 		last = max(id[0], id[1])
 	}
 }
+
+// Whatever a text holds, it comes out of an array as it went in.
+func TestArraysKeepTexts(t *testing.T) {
+	testenv.Databases(t, func(t *testing.T, url string) {
+		db, _ := openMigrated(t, url)
+		texts := []string{"", "NULL", "null", `"`, `\`, `\\"`, "{}", "{a,b}", ",", " a ", "a\nb\tc", "ž€😀", "'", "a\\"}
+		tx := &Tx{queryer: db.query()}
+		v, args := tx.table("v", col("n", "bigint", func() (n []int64) {
+			for i := range texts {
+				n = append(n, int64(i))
+			}
+			return n
+		}()), col("s", "text", texts))
+		var got []string
+		if err := tx.all(t.Context(), &got, `SELECT s FROM `+v+` ORDER BY n`, args...); err != nil || !slices.Equal(got, texts) {
+			t.Errorf("got %q, %v", got, err)
+		}
+		got = nil
+		if err := tx.all(t.Context(), &got, `SELECT s FROM `+v+` WHERE `+tx.in("s")+` ORDER BY n`, append(args, tx.list(texts[3:]))...); err != nil || !slices.Equal(got, texts[3:]) {
+			t.Errorf("in a list: %q, %v", got, err)
+		}
+	})
+}
