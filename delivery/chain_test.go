@@ -59,6 +59,13 @@ func newReplica(db *store.DB, user string) *replica {
 	return &replica{db: db, user: user, items: make(map[string]store.Notification)}
 }
 
+// counted is how many frames have come so far.
+func (r *replica) counted() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.frames
+}
+
 // apply takes a message; what breaks the rules stays in err.
 func (r *replica) apply(text []byte) {
 	var m clientMessage

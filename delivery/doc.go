@@ -24,5 +24,6 @@
 //	pusher.go       Pusher: all of it, started and stopped
 //	metrics.go      what it counts
 //
-// The socket package below carries the bytes.
+// The socket package below carries the bytes. The model package is the contract of hub, session, catch-up and sweep as a set of
+// rules, which its test explores exhaustively; model_test.go here holds the code to them.
 package delivery

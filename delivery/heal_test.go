@@ -212,7 +212,7 @@ func TestSlowReaderGetsEverythingInOrder(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		t.Logf("%d notifications, %d frames to the slow one, %d to the quick one", heads[0].Rev, known.frames, quick.frames)
+		t.Logf("%d notifications, %d frames to the slow one, %d to the quick one", heads[0].Rev, known.counted(), quick.counted())
 	})
 }
 

@@ -79,8 +79,17 @@ func (p *Publisher) Committed(changes []store.Change) {
 func (p *Publisher) add(changes []store.Change) {
 	encoded := make([]change, 0, len(changes))
 	size := 0
+	// The epoch is that of the moment of the commit: what still waits when the database is restored must not pass for a change
+	// of its new life. While it isn't known, sessions read the store.
+	known := p.epoch.Load()
 	for i := range changes {
 		c := encodeChange(&changes[i])
+		switch {
+		case known != nil:
+			c.epoch = *known
+		case p.epochs != nil:
+			c.frame = nil
+		}
 		size += len(c.frame)
 		encoded = append(encoded, c)
 	}
@@ -188,14 +197,11 @@ func (p *Publisher) publishQueued(ctx context.Context) {
 
 // publish sends changes with one round trip: a batch for each shard that has any.
 func (p *Publisher) publish(ctx context.Context, changes []change, control []string) {
-	epoch := ""
-	if e := p.epoch.Load(); e != nil {
-		epoch = *e
-	}
 	pipe := p.redis.Pipeline()
 	var counts []int // of changes, by command
 	var batches [shards][]byte
 	var inBatch [shards]int
+	var epochs [shards]string // of the batches
 	send := func(shard int) {
 		pipe.Publish(ctx, shardChannels[shard], batches[shard])
 		counts = append(counts, inBatch[shard])
@@ -205,11 +211,12 @@ func (p *Publisher) publish(ctx context.Context, changes []change, control []str
 	for i := range changes {
 		c := &changes[i]
 		shard := shardOf(c.recipient)
-		if len(batches[shard]) > 0 && len(batches[shard])+len(c.frame) > maxBatchBytes {
+		if len(batches[shard]) > 0 && (len(batches[shard])+len(c.frame) > maxBatchBytes || epochs[shard] != c.epoch) {
 			send(shard)
 		}
 		if batches[shard] == nil {
-			batches[shard] = appendBatchHead(make([]byte, 0, len(c.frame)+len(c.recipient)+64), epoch, sentAt)
+			epochs[shard] = c.epoch
+			batches[shard] = appendBatchHead(make([]byte, 0, len(c.frame)+len(c.recipient)+64), c.epoch, sentAt)
 		}
 		batches[shard] = appendChange(batches[shard], c)
 		inBatch[shard]++

@@ -120,3 +120,35 @@ func TestPublisherDropsAndCountsWithoutRedis(t *testing.T) {
 		t.Errorf("%v were dropped", n)
 	}
 }
+
+// TestAQueuedChangeKeepsItsEpoch when the database is restored before it is published: it is none of the new life. Before an
+// epoch is known, a change is only a hint.
+func TestAQueuedChangeKeepsItsEpoch(t *testing.T) {
+	conn, err := redisconn.Open(t.Context(), "embedded", quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	pubsub := conn.Client.Subscribe(t.Context(), shardChannels[:]...)
+	defer pubsub.Close()
+	for range shards {
+		if _, err := pubsub.Receive(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := NewPublisher(conn.Client, quiet(), nil)
+	before, after := "k1", "k2"
+	p.epoch.Store(&before)
+	p.Committed([]store.Change{{Recipient: "u", Counts: store.Counts{Rev: 1}, Items: []store.Notification{{ID: "n", Rev: 1, CreatedRev: 1}}}})
+	p.epoch.Store(&after) // the database was restored, and followEpoch has seen it
+	p.publishQueued(t.Context())
+	message, err := pubsub.ReceiveTimeout(t.Context(), waitTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := readBatch(message.(*redis.Message).Payload)
+	var c change
+	if !batch.next(&c) || c.epoch == after {
+		t.Errorf("a change of epoch %s is labelled %s", before, c.epoch)
+	}
+}

@@ -244,12 +244,8 @@ func TestSocket(t *testing.T) {
 			var last *client
 			for range 25 {
 				last = r.connect(t, known)
-				frames := known.frames
-				eventually(t, "frames", func() bool {
-					known.mu.Lock()
-					defer known.mu.Unlock()
-					return known.frames > frames+2
-				})
+				frames := known.counted()
+				eventually(t, "frames", func() bool { return known.counted() > frames+2 })
 				last.conn.CloseNow()
 				<-last.ended
 			}

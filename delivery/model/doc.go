@@ -1,4 +1,4 @@
-// Package model is the delivery contract, small enough to be checked exhaustively. Nothing but its own test uses it.
+// Package model is the delivery contract, small enough to be checked exhaustively. Nothing but tests use it.
 //
 // The package delivery is tested by what happens to happen; here everything happens that can. A state is the database's
 // inbox of one recipient, what waits in publishers and in Redis, and sessions with their sockets and clients, all in
@@ -21,7 +21,8 @@
 // tried again), and time. The sweep is one step, which may find anybody at any time, and does find whoever lacks something.
 //
 // The test also breaks the design in a dozen ways, each of which the explorer has to notice, with the shortest way there. So each
-// rule is known to be needed.
+// rule is known to be needed. And the test of the package delivery goes thousands of ways of the model with the real hub and session,
+// and compares after each step: so the model is one of that code.
 //
-// Reading order: script.go (what is committed), state.go, rules.go (what may happen), explore.go.
+// Reading order: script.go (what is committed), state.go, rules.go (what may happen), explore.go, walk.go (one way at random).
 package model
