@@ -16,6 +16,7 @@ const aloneWithin = 90 * time.Second
 // them.
 func checkAlone(ctx context.Context, in *installation, l *lender, db *database, found *findings) {
 	for i, base := range in.admin {
+		ctx, cancel := context.WithTimeout(ctx, 2*aloneWithin)
 		var thaw []func()
 		for _, p := range in.programs {
 			if len(in.programs) > 1 && !strings.HasPrefix(p.name, "pusher") && !strings.HasSuffix(p.name, fmt.Sprint("-", i+1)) {
@@ -40,5 +41,6 @@ func checkAlone(ctx context.Context, in *installation, l *lender, db *database, 
 		for _, f := range thaw {
 			f()
 		}
+		cancel()
 	}
 }

@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -99,8 +102,29 @@ func checkLeaks(ctx context.Context, in *installation, before map[string]level, 
 			for _, w := range wrong {
 				found.add(leaked, "%s", w)
 			}
+			in.keepStacks(ctx)
 			return
 		}
 		rest(ctx, 2*time.Second)
+	}
+}
+
+// keepStacks writes what every goroutine of each program is doing beside its log.
+func (in *installation) keepStacks(ctx context.Context) {
+	for _, p := range in.programs {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, in.ops[p.name]+"/debug/pprof/goroutine?debug=1", nil)
+		if err != nil {
+			continue
+		}
+		response, err := quick.Do(request)
+		if err != nil {
+			in.history.note("no stacks of %s: %v", p.name, err)
+			continue
+		}
+		text, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err := os.WriteFile(filepath.Join(in.history.folder, p.name+".stacks"), text, 0o644); err != nil {
+			in.history.note("no stacks of %s: %v", p.name, err)
+		}
 	}
 }

@@ -78,7 +78,7 @@ func install(ctx context.Context, p plan, bin, policy string, found *findings) (
 	}
 	for _, name := range in.shape.programs {
 		scheduler, worker, pusher, ops := freeAddr(), freeAddr(), freeAddr(), freeAddr()
-		env := append(os.Environ(), "AUTH_JWT_SECRET="+secret, "POLICY_FILE="+policy, "LOG_FORMAT=text", "LOG_LEVEL=info",
+		env := append(os.Environ(), "AUTH_JWT_SECRET="+secret, "POLICY_FILE="+policy, "PPROF=true", "LOG_FORMAT=text", "LOG_LEVEL=info",
 			"SCHEDULER_ADDR="+scheduler, "WORKER_ADDR="+worker, "PUSHER_ADDR="+pusher, "PUSHER_OPS_ADDR="+ops,
 			"PING_INTERVAL="+pingInterval.String(), "PONG_TIMEOUT=3s", "DRAIN_WINDOW="+drainWindow.String(),
 			"SHUTDOWN_TIMEOUT="+shutdownTimeout.String(), "DATABASE_CONNECTIONS=6")

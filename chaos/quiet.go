@@ -46,6 +46,7 @@ func awaitQuiet(ctx context.Context, in *installation, db *database, screens []*
 			for _, what := range left {
 				found.add(leaked, "%s after the faults there is still: %s", within, what)
 			}
+			in.keepStacks(ctx)
 			return nil
 		}
 		if time.Since(said) > 20*time.Second {
