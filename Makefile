@@ -3,14 +3,15 @@
 # A checkout that belongs to somebody else, or none at all, has no version to stamp: that mustn't stop a build.
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million chaos chaos-short services clean web web-needs web-lint web-test web-size
+.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million bench-run chaos chaos-short services clean web web-needs web-lint web-test web-size
 
 help:
 	@echo 'make demo      the product on this machine with a loan book made for it: needs Go, nothing else'
 	@echo 'make test      everything that CI runs; installs what is missing on Debian as root, else says what to install'
 	@echo 'make lint      formatting, go vet, staticcheck, go.mod'
 	@echo 'make bench     benchmarks (make bench-latency: from a status change to the screen; make bench-idle, bench-unicast,'
-	@echo '               bench-broadcast, bench-million: the pusher beside others, see docs/benchmarks.md)'
+	@echo '               bench-broadcast, bench-million: the pusher beside others; bench-run: a million reminders due at once;'
+	@echo '               see docs/benchmarks.md)'
 	@echo 'make build     the four programs into bin/'
 	@echo 'make chaos     faults of every kind under load for ten minutes, then a check that nothing was lost (SEED=n replays one,'
 	@echo '               FORM=services or embedded; make chaos-short: 75 seconds of a fixed seed; see docs/chaos.md)'
@@ -46,6 +47,7 @@ lint:
 	CGO_ENABLED=0 go vet ./...
 	CGO_ENABLED=0 go vet -C tools ./...
 	CGO_ENABLED=0 go vet -C bench ./...
+	CGO_ENABLED=0 go vet -C chaos ./...
 	CGO_ENABLED=0 go build -C tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 	CGO_ENABLED=0 bin/staticcheck ./...
 

@@ -130,23 +130,24 @@ func (tx *Tx) decision(l *bookLoan, key subjectKey, p *Person, pv PolicyVersion,
 }
 
 func (tx *Tx) addDecisions(ctx context.Context, list []Decision) error {
-	for rows := range slices.Chunk(list, tableRows) {
+	for chunk := range slices.Chunk(list, tableRows) {
+		rows := pointers(chunk)
 		v, args := tx.table("v",
-			col("loan_id", "text", pluck(rows, func(d Decision) string { return d.LoanID })),
-			col("due_date", "date", pluck(rows, func(d Decision) civil.Date { return d.DueDate })),
-			col("recipient", "text", pluck(rows, func(d Decision) string { return d.Recipient })),
-			col("kind", "text", pluck(rows, func(d Decision) string { return d.Kind })),
-			col("offset_days", "integer", pluck(rows, func(d Decision) int { return d.Offset })),
-			col("outcome", "text", pluck(rows, func(d Decision) string { return d.Outcome })),
-			col("reason", "text", pluck(rows, func(d Decision) string { return d.Reason })),
-			col("amount", "bigint", pluck(rows, func(d Decision) int64 { return d.Amount })),
-			col("currency", "text", pluck(rows, func(d Decision) string { return d.Currency })),
-			col("digits", "smallint", pluck(rows, func(d Decision) int { return d.Digits })),
-			col("time_zone", "text", pluck(rows, func(d Decision) string { return d.TimeZone })),
-			col("local_time", "text", pluck(rows, func(d Decision) string { return d.LocalTime })),
-			col("policy_version", "bigint", pluck(rows, func(d Decision) int64 { return d.PolicyVersion })),
-			col("notification_id", "text", pluck(rows, func(d Decision) *string { return optional(d.NotificationID) })),
-			col("decided_at", "timestamptz", pluck(rows, func(d Decision) time.Time { return d.DecidedAt })))
+			col("loan_id", "text", pluck(rows, func(d *Decision) string { return d.LoanID })),
+			col("due_date", "date", pluck(rows, func(d *Decision) civil.Date { return d.DueDate })),
+			col("recipient", "text", pluck(rows, func(d *Decision) string { return d.Recipient })),
+			col("kind", "text", pluck(rows, func(d *Decision) string { return d.Kind })),
+			col("offset_days", "integer", pluck(rows, func(d *Decision) int { return d.Offset })),
+			col("outcome", "text", pluck(rows, func(d *Decision) string { return d.Outcome })),
+			col("reason", "text", pluck(rows, func(d *Decision) string { return d.Reason })),
+			col("amount", "bigint", pluck(rows, func(d *Decision) int64 { return d.Amount })),
+			col("currency", "text", pluck(rows, func(d *Decision) string { return d.Currency })),
+			col("digits", "smallint", pluck(rows, func(d *Decision) int { return d.Digits })),
+			col("time_zone", "text", pluck(rows, func(d *Decision) string { return d.TimeZone })),
+			col("local_time", "text", pluck(rows, func(d *Decision) string { return d.LocalTime })),
+			col("policy_version", "bigint", pluck(rows, func(d *Decision) int64 { return d.PolicyVersion })),
+			col("notification_id", "text", pluck(rows, func(d *Decision) *string { return optional(d.NotificationID) })),
+			col("decided_at", "timestamptz", pluck(rows, func(d *Decision) time.Time { return d.DecidedAt })))
 		_, err := tx.exec(ctx, `
 			INSERT INTO decisions (loan_id, due_date, recipient, kind, offset_days, outcome, reason, amount, currency,
 				digits, time_zone, local_time, policy_version, notification_id, decided_at)

@@ -484,3 +484,12 @@ func pluck[T, V any](rows []T, field func(T) V) []V {
 	}
 	return values
 }
+
+// pointers is for rows that are too large to be copied for each field.
+func pointers[T any](rows []T) []*T {
+	list := make([]*T, len(rows))
+	for i := range rows {
+		list[i] = &rows[i]
+	}
+	return list
+}
