@@ -44,7 +44,7 @@ func runClient() error {
 				return err
 			}
 		default:
-			c.poll(5 * time.Millisecond)
+			c.poll(50 * time.Millisecond) // for the next order: what comes from the servers wakes it
 		}
 	}
 }

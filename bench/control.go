@@ -50,6 +50,7 @@ func startClient() (*clientProcess, error) {
 	}
 	c := &clientProcess{cmd: exec.Command(self, "client")}
 	c.cmd.Stderr = os.Stderr
+	c.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

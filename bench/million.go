@@ -18,7 +18,7 @@ import (
 
 const (
 	perPusher = 19_000 // below the 20,000 files of a process
-	atOnce    = 4      // clients that connect
+	atOnce    = 2      // clients that connect
 	telling   = time.Minute
 	perSecond = 1000
 )
@@ -36,9 +36,10 @@ func million(ctx context.Context, r *rig, sessions int) (any, error) {
 	defer func() { stopAll(list) }()
 	for i := range pairs {
 		t := &target{name: "duebell", address: fmt.Sprintf("127.1.%d.1:8080", i)}
-		// As many pings as two cores manage beside all else; a reader for each pusher is enough, since there are so many.
-		err := t.run(r.bin+"/pusher", nil, r.env("PUSHER_ADDR="+t.address, fmt.Sprintf("PUSHER_OPS_ADDR=127.1.%d.1:8092", i), "PING_INTERVAL=60s",
-			"SWEEP_INTERVAL=60s", "MAX_CONNECTIONS_PER_ADDRESS=100000", "DATABASE_CONNECTIONS=2", "GOMAXPROCS=2"))
+		// As many pings and comparisons as two cores manage beside all else; one thread and one connection to the database for
+		// each pusher are enough, since there are so many.
+		err := t.run(r.bin+"/pusher", nil, r.env("PUSHER_ADDR="+t.address, fmt.Sprintf("PUSHER_OPS_ADDR=127.1.%d.1:8092", i), "PING_INTERVAL=120s",
+			"PONG_TIMEOUT=60s", "SWEEP_INTERVAL=120s", "MAX_CONNECTIONS_PER_ADDRESS=100000", "DATABASE_CONNECTIONS=2", "GOMAXPROCS=1"))
 		c := &contender{target: t, sessions: each}
 		list = append(list, c)
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // setupTimeout is for making and dropping things on a busy machine.
-const setupTimeout = 30 * time.Second
+const setupTimeout = time.Minute
 
 // Databases runs a subtest on SQLite and one on PostgreSQL, each with the DATABASE_URL of an empty database.
 func Databases(t *testing.T, test func(t *testing.T, url string)) {

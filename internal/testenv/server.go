@@ -20,6 +20,7 @@ type Server struct {
 
 	t       testing.TB
 	port    int
+	more    []string // arguments
 	folder  string
 	process *exec.Cmd
 	ended   chan struct{} // closed when process has
@@ -31,11 +32,17 @@ func RedisServer(t testing.TB) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		missing(t, "redis-server is not installed")
 	}
+	return newServer(t, func() []string { return nil })
+}
+
+// newServer starts one with more arguments, which are asked for again if a port was taken.
+func newServer(t testing.TB, more func() []string) *Server {
+	t.Helper()
 	s := &Server{t: t, folder: t.TempDir()}
 	t.Cleanup(s.Kill)
 	var err error
 	for range 5 { // somebody may take the port between
-		s.port = freePort(t)
+		s.port, s.more = freePort(t), more()
 		s.URL = fmt.Sprintf("redis://127.0.0.1:%d/0", s.port)
 		if err = s.start(); err == nil {
 			return s
@@ -64,7 +71,8 @@ func (s *Server) Kill() {
 
 func (s *Server) start() error {
 	var output bytes.Buffer
-	s.process = exec.Command("redis-server", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.folder)
+	s.process = exec.Command("redis-server", append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+		"--dir", s.folder}, s.more...)...)
 	s.process.Stdout, s.process.Stderr = &output, &output
 	if err := s.process.Start(); err != nil {
 		s.process = nil

@@ -181,6 +181,26 @@ func TestThreeProgramsOnRedisAndPostgreSQL(t *testing.T) {
 	}
 }
 
+// A Redis Cluster has the queues on one node each and hands every publish to all; a node that is lost with what it held
+// delays what went through it.
+func TestThreeProgramsOnARedisCluster(t *testing.T) {
+	cluster := testenv.RedisCluster(t)
+	in := install(t, testenv.Postgres(t), cluster.URL)
+	tellStory(t, in.lender, in.socket, "calm", nil)
+	for i, node := range cluster.Nodes {
+		t.Run(fmt.Sprintf("After the crash of node %d", i), func(t *testing.T) {
+			l := *in.lender
+			l.t = t
+			back := make(chan struct{})
+			tellStory(t, &l, in.socket, fmt.Sprintf("after-%d", i), func() {
+				node.Kill()
+				time.AfterFunc(time.Second, func() { defer close(back); node.Start() })
+			})
+			<-back
+		})
+	}
+}
+
 // The one process on SQLite keeps its queue in memory: killed between a commit and the telling, it tells as soon as it is back.
 func TestOneProcessKilledOnSQLite(t *testing.T) {
 	scheduler, pusher, ops := freeAddr(t), freeAddr(t), freeAddr(t)
@@ -203,7 +223,7 @@ func TestOneProcessKilledOnSQLite(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.disconnect)
-	s.until(10*time.Second, "all twenty changes", func() bool { return len(s.titles("application.")) == 20 })
+	s.until(patience, "all twenty changes", func() bool { return len(s.titles("application.")) == 20 })
 	for i, title := range s.titles("application.") {
 		if want := fmt.Sprintf("step %d", i+1); !strings.HasSuffix(title, want) {
 			t.Errorf("%d is %q, want %s", i, title, want)
