@@ -105,9 +105,6 @@ func newPlan(s script, page int) *plan {
 	return p
 }
 
-// last is the rev after the last transaction.
-func (p *plan) last() uint8 { return p.commits[len(p.commits)-1].to }
-
 // version names a state of a row: the rev that made it, and in which of the two lives of a restored database.
 type version struct {
 	rev    uint8
