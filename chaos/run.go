@@ -141,9 +141,11 @@ func play(ctx context.Context, opt options, p plan, found *findings, res *result
 		return err
 	}
 	checkLeaks(ctx, in, before, len(screens), found)
-	checkAlone(ctx, in, lender, db, found)
-	if err := awaitQuiet(ctx, in, db, screens, opt.quiet, found); err != nil {
-		return err
+	if found.of(leaked) == 0 { // else it would never be quiet again
+		checkAlone(ctx, in, lender, db, found)
+		if err := awaitQuiet(ctx, in, db, screens, opt.quiet, found); err != nil {
+			return err
+		}
 	}
 	cancel() // the screens stand still now
 	devicesDone.Wait()
