@@ -3,7 +3,7 @@
 # A checkout that belongs to somebody else, or none at all, has no version to stamp: that mustn't stop a build.
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million bench-run chaos chaos-short services clean web web-needs web-lint web-test web-size
+.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million bench-foreign bench-run chaos chaos-short services clean web web-needs web-lint web-test web-size
 
 help:
 	@echo 'make demo      the product on this machine with a loan book made for it: needs Go, nothing else'
@@ -90,11 +90,11 @@ bench-idle bench-unicast bench-broadcast bench-million: build
 	@test -x bin/centrifugo || { echo 'Compiling Centrifugo'; CGO_ENABLED=0 go build -C bench -trimpath -ldflags='-s -w' -o ../bin/centrifugo github.com/centrifugal/centrifugo/v6; }
 	@scripts/with-services bin/bench -bin bin $(@:bench-%=%)
 
-# A million reminders due at once, on a PostgreSQL that waits for its disk.
-bench-run: build
+# What needs no peer. bench-run: a million reminders due at once, on a PostgreSQL that waits for its disk.
+bench-foreign bench-run: build
 	@scripts/install-test-needs
 	@CGO_ENABLED=0 go build -C bench -o ../bin/bench .
-	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin run
+	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin $(@:bench-%=%)
 
 # It starts a PostgreSQL and a Redis of its own, since it kills them.
 SEED ?= 0

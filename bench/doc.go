@@ -1,6 +1,6 @@
 // Command bench measures the real pusher beside Centrifugo and a plain gorilla/websocket server: same machine, same run, same
-// client, same Redis. `make bench-idle`, `bench-unicast`, `bench-broadcast` and `bench-million` in the folder above run it, and
-// docs/benchmarks.md says what the figures mean. Each ends with a line `RESULT {json}`.
+// client, same Redis; and a run of reminders beside plainer ways to write as much. `make bench-idle` and the others of the
+// folder above run it, and docs/benchmarks.md says what the figures mean. Each ends with a line `RESULT {json}`.
 //
 // The clients are other processes of this program (`bench client`), each on one thread with epoll and a few bytes a connection,
 // since a process has a limit of open files. The peer is one too (`bench gorilla`).
@@ -9,6 +9,8 @@
 //	idle.go        what an idle connection takes
 //	load.go        what a delivery takes, and how many a second there can be
 //	million.go     a million sessions over many pushers
+//	foreign.go     what a pusher pays for messages to the sessions of others
+//	reminders.go   a million reminders due at once
 //	target.go      a server under test, how it is started and watched
 //	duebell.go     ours; centrifugo.go, gorilla.go  the peers
 //	publish.go     messages to random users at a rate

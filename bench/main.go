@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-const usageText = `usage: bench [-bin FOLDER] idle | unicast | broadcast | million | run
+const usageText = `usage: bench [-bin FOLDER] idle | unicast | broadcast | million | foreign | run
 
-Run it by make in the folder above: bench-idle, bench-unicast, bench-broadcast, bench-million, bench-run.
+Run it by make in the folder above: bench-idle, bench-unicast, bench-broadcast, bench-million, bench-foreign, bench-run.
 `
 
 func main() {
@@ -32,7 +32,7 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	measure := map[string]func(context.Context, *rig, int) (any, error){"idle": idle, "unicast": unicast, "broadcast": broadcast, "million": million, "run": reminders}
+	measure := map[string]func(context.Context, *rig, int) (any, error){"idle": idle, "unicast": unicast, "broadcast": broadcast, "million": million, "foreign": foreign, "run": reminders}
 	switch name := flags.Arg(0); name {
 	case "client":
 		return runClient()
