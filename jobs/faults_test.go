@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"duebell/internal/policy"
+	"duebell/internal/redisconn"
 	"duebell/internal/testenv"
 	"duebell/store"
 )
@@ -200,5 +202,42 @@ func TestNightlyCompareFindsNoDrift(t *testing.T) {
 	drift, err := w.db.CompareDue(t.Context())
 	if err != nil || len(drift) > 0 {
 		t.Errorf("drift %v, %v", drift, err)
+	}
+}
+
+// TestTaskWithoutALeaseGetsOne, so that Asynq tries it again: a lease that was lost with its worker would leave it for ever.
+// Leases of tasks that are worked on stay as they are.
+func TestTaskWithoutALeaseGetsOne(t *testing.T) {
+	for name, url := range map[string]func() string{"embedded": func() string { return "embedded" }, "redis": func() string { return testenv.Redis(t) }} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := redisconn.Open(t.Context(), url(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			ctx, c := t.Context(), conn.Client
+			if err := c.LPush(ctx, queueKey(QueueStatus, "active"), "orphan", "held").Err(); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.ZAdd(ctx, queueKey(QueueStatus, "lease"), redis.Z{Score: 4711, Member: "held"}).Err(); err != nil {
+				t.Fatal(err)
+			}
+			q := NewQueueReader(c)
+			for look, want := range []int{1, 0} {
+				if n, err := q.adopt(ctx, QueueStatus); err != nil || n != want {
+					t.Errorf("look %d: %d, %v", look, n, err)
+				}
+			}
+			leases, err := c.ZRangeWithScores(ctx, queueKey(QueueStatus, "lease"), 0, -1).Result()
+			if err != nil || len(leases) != 2 || leases[0].Score != 4711 || leases[1].Member != "orphan" {
+				t.Fatalf("%v, %v", leases, err)
+			}
+			if left := time.Until(time.Unix(int64(leases[1].Score), 0)); left < -time.Minute || left > taskLease {
+				t.Errorf("a lease of %s", left)
+			}
+			if n, err := q.adopt(ctx, QueueReminders); err != nil || n != 0 {
+				t.Errorf("an empty queue: %d, %v", n, err)
+			}
+		})
 	}
 }

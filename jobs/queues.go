@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -75,6 +76,26 @@ func (q *QueueReader) busy(ctx context.Context) (int64, error) {
 	}
 	return n, err
 }
+
+// adopt gives a lease to running tasks that have none, and answers how many those were. Asynq leaves them where they are for ever
+// (hibiken/asynq#1144): its recoverer looks for leases that have ended. A worker that lives prolongs this one and finishes the task.
+func (q *QueueReader) adopt(ctx context.Context, queue string) (int, error) {
+	until := time.Now().Add(taskLease).Unix()
+	return adoptTasks.Run(ctx, q.redis, []string{queueKey(queue, "active"), queueKey(queue, "lease")}, until).Int()
+}
+
+// taskLease is how long Asynq's own leases are.
+const taskLease = 30 * time.Second
+
+var adoptTasks = redis.NewScript(`
+local n = 0
+for _, id in ipairs(redis.call("LRANGE", KEYS[1], 0, -1)) do
+  if not redis.call("ZSCORE", KEYS[2], id) then
+    redis.call("ZADD", KEYS[2], ARGV[1], id)
+    n = n + 1
+  end
+end
+return n`)
 
 // announce writes the names of the queues where the Inspector and the dashboard look for them.
 func (q *QueueReader) announce(ctx context.Context) error {

@@ -39,8 +39,8 @@ const (
 	maxQueued = 256
 	// maxDirect is how many claims may wait to be enqueued without a look at the outbox.
 	maxDirect = 4096
-	// announceEvery puts back the names of the queues, which a flushed Redis forgets and Asynq's clients write only once.
-	announceEvery = 10 * time.Second
+	// mendEvery is how often the queues are looked after.
+	mendEvery = 10 * time.Second
 )
 
 // Relay moves committed rows (status changes, messages, ticks) into Asynq. Any number may run at once.
@@ -84,7 +84,7 @@ func (r *Relay) Claimed(c store.Claim) {
 func (r *Relay) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	work.Go(func() { r.runDirect(ctx) })
-	work.Go(func() { r.runAnnounce(ctx) })
+	work.Go(func() { r.mendQueues(ctx) })
 	work.Go(func() {
 		if err := r.db.Listen(ctx, r.Nudge); err != nil && ctx.Err() == nil {
 			r.log.Warn("no wake-ups from the database; polling goes on", "error", err)
@@ -308,12 +308,23 @@ func (r *Relay) give(ctx context.Context, task *asynq.Task) error {
 	return err
 }
 
-func (r *Relay) runAnnounce(ctx context.Context) {
+// mendQueues puts back what Asynq doesn't: the names of the queues, which a flushed Redis forgets and its clients write only
+// once, and lost leases.
+func (r *Relay) mendQueues(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := r.queues.announce(ctx); err != nil && ctx.Err() == nil {
 			r.log.Debug("queues not announced", "error", err)
 		}
-		sleep(ctx, announceEvery)
+		for _, queue := range Queues() {
+			n, err := r.queues.adopt(ctx, queue)
+			switch {
+			case err != nil && ctx.Err() == nil:
+				r.log.Debug("queue not searched for tasks without a lease", "queue", queue, "error", err)
+			case n > 0:
+				r.log.Warn("tasks that had lost their lease will be tried again", "queue", queue, "count", n)
+			}
+		}
+		sleep(ctx, mendEvery)
 	}
 }
 

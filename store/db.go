@@ -100,8 +100,9 @@ func (db *DB) openPostgres(url string, conns int) error {
 			config.RuntimeParams[name] = value
 		}
 	}
+	endSilence(config)
 	db.pg = config
-	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
+	pool := stdlib.OpenDB(*config, stdlib.OptionShouldPing(pingBriefly), stdlib.OptionAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
 		conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID,
 			Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC}})
 		return nil

@@ -13,6 +13,7 @@
 //
 //	types.go          what is stored
 //	db.go             Open, the two databases' settings, Ready
+//	silence.go        what keeps calls from waiting for a server that is silent
 //	migrate.go        Migrate; migrations/ has one set for each database, with the same numbers
 //	restore.go        another epoch for a database that was restored
 //	tx.go             transactions, and SQL that is one text for both databases
