@@ -99,6 +99,8 @@ func (c *Cron) Run(ctx context.Context) error {
 
 // pass adds the ticks up to now and returns the instant of the next one.
 func (c *Cron) pass(ctx context.Context, began time.Time) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	active, err := c.db.ActivePolicy(ctx)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read the active policy: %w", err)

@@ -11,7 +11,9 @@ const measureEvery = 5 * time.Second
 // watchOutbox keeps the gauges of what waits until ctx ends. An age that grows is the first sign that nothing is told.
 func (s *Scheduler) watchOutbox(ctx context.Context) {
 	for ctx.Err() == nil {
-		backlog, err := s.db.Backlog(ctx)
+		looking, cancel := context.WithTimeout(ctx, lookTimeout)
+		backlog, err := s.db.Backlog(looking)
+		cancel()
 		if err == nil {
 			age := 0.0
 			if backlog.OldestPending != nil {

@@ -39,6 +39,8 @@ const (
 	maxQueued = 256
 	// maxDirect is how many claims may wait to be enqueued without a look at the outbox.
 	maxDirect = 4096
+	// lookTimeout is for one look at the database, whose connection may be silent for good.
+	lookTimeout = 20 * time.Second
 	// mendEvery is how often the queues are looked after.
 	mendEvery = 10 * time.Second
 )
@@ -133,6 +135,8 @@ func (r *Relay) runPoll(ctx context.Context) {
 // poll enqueues what is claimed by one look at the ticks and the outbox. More says that the outbox held at least that
 // many and the queue has room.
 func (r *Relay) poll(ctx context.Context) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	if err := r.relayTicks(ctx); err != nil {
 		return false, err
 	}

@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// pingTimeout is how long a connection that has idled may take to show that it is alive, before another is used.
+	// A connection that has idled for longer than trusted has pingTimeout to show that it is alive, before another is used.
+	trusted     = 250 * time.Millisecond
 	pingTimeout = 3 * time.Second
 	// silenceMargin is how much longer than statement_timeout a server may be silent.
 	silenceMargin = 5 * time.Second
@@ -84,10 +85,10 @@ func (c *impatientConn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
-// pingBriefly looks after a connection that has idled for more than a second. The driver's own ping would wait as long as the
+// pingBriefly looks after a connection that has idled. The driver's own ping would wait as long as the
 // call that wants the connection; one that fails here is closed, which the driver then finds out at once.
 func pingBriefly(ctx context.Context, p stdlib.ShouldPingParams) bool {
-	if p.IdleDuration <= time.Second {
+	if p.IdleDuration <= trusted {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)

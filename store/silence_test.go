@@ -134,7 +134,7 @@ func TestSilentServer(t *testing.T) {
 		})
 	}
 	all.Wait()
-	time.Sleep(1100 * time.Millisecond) // longer than they are trusted unseen
+	time.Sleep(2 * trusted)
 	g.silence()
 	for range 5 {
 		if err := answered("on an idle connection", ask); err != nil {

@@ -72,7 +72,12 @@ func New(opt Options) http.Handler {
 		}
 		mux.Handle(path, auth.RequireService(a.Verifier, scope, calls))
 	}
-	ingest := func(path string, calls methods) { serve(ScopeIngest, path, calls) }
+	ingest := func(path string, calls methods) {
+		for method, call := range calls {
+			calls[method] = bounded(call)
+		}
+		serve(ScopeIngest, path, calls)
+	}
 	admin := func(path string, calls methods) { serve(ScopeAdmin, path, calls) }
 
 	ingest("/v1/users/{id}", methods{"PUT": a.putUser, "DELETE": a.deleteUser})
@@ -82,7 +87,7 @@ func New(opt Options) http.Handler {
 	ingest("/v1/payments/{id}/reverse", methods{"POST": a.reversePayment})
 	ingest("/v1/status-changes", methods{"POST": a.postStatusChange})
 	ingest("/v1/notifications", methods{"POST": a.postNotification})
-	ingest("/v1/import/{resource}", methods{"POST": a.postImport})
+	serve(ScopeIngest, "/v1/import/{resource}", methods{"POST": a.postImport}) // bounded by the chunk
 
 	admin("/v1/sessions/revoke", methods{"POST": a.revokeSessions})
 	admin("/v1/status", methods{"GET": a.getStatus})
@@ -114,6 +119,24 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Allow", allowed)
 	}
 	problem.Write(w, problem.MethodNotAllowed())
+}
+
+// callTime is how long one call may wait for the database. Its connection may be silent for good, and the caller gone without a
+// word: such calls would keep all connections of the pool.
+const callTime = 20 * time.Second
+
+var errSlow = errors.New("the database took too long")
+
+func bounded(serve call) call {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ctx, cancel := context.WithTimeoutCause(r.Context(), callTime, errSlow)
+		defer cancel()
+		err := serve(w, r.WithContext(ctx))
+		if _, ok := errors.AsType[problem.Problem](err); err != nil && !ok && context.Cause(ctx) == errSlow {
+			return problem.Unavailable("the database doesn't answer; nothing was changed, or it was and the same call again is safe")
+		}
+		return err
+	}
 }
 
 // answer makes an error the response.
