@@ -227,12 +227,7 @@ func (d *derivation) markDerived(ctx context.Context) error {
 // putDue inserts rows or replaces their time. A row that was parked is tried again.
 func (tx *Tx) putDue(ctx context.Context, rows []dueRow) error {
 	for chunk := range slices.Chunk(rows, tableRows) {
-		v, args := tx.table("v",
-			col("loan_id", "text", pluck(chunk, func(r dueRow) string { return r.loan })),
-			col("due_date", "date", pluck(chunk, func(r dueRow) civil.Date { return r.date })),
-			col("recipient", "text", pluck(chunk, func(r dueRow) string { return r.recipient })),
-			col("role", "text", pluck(chunk, func(r dueRow) string { return r.role })),
-			col("next_at", "timestamptz", pluck(chunk, func(r dueRow) time.Time { return r.nextAt })))
+		v, args := tx.dueTable(chunk)
 		_, err := tx.exec(ctx, `
 			INSERT INTO due_reminders (loan_id, due_date, recipient, role, next_at)
 			SELECT v.loan_id, v.due_date, v.recipient, v.role, v.next_at
@@ -249,12 +244,7 @@ func (tx *Tx) putDue(ctx context.Context, rows []dueRow) error {
 // moveDue sets the times of rows that this transaction has claimed.
 func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
 	for chunk := range slices.Chunk(rows, tableRows) {
-		v, args := tx.table("v",
-			col("loan_id", "text", pluck(chunk, func(r dueRow) string { return r.loan })),
-			col("due_date", "date", pluck(chunk, func(r dueRow) civil.Date { return r.date })),
-			col("recipient", "text", pluck(chunk, func(r dueRow) string { return r.recipient })),
-			col("role", "text", pluck(chunk, func(r dueRow) string { return r.role })),
-			col("next_at", "timestamptz", pluck(chunk, func(r dueRow) time.Time { return r.nextAt })))
+		v, args := tx.dueTable(chunk)
 		_, err := tx.exec(ctx, `
 			UPDATE due_reminders
 			SET role = v.role, next_at = v.next_at
@@ -266,6 +256,15 @@ func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
 		}
 	}
 	return nil
+}
+
+func (q queryer) dueTable(rows []dueRow) (string, []any) {
+	return q.table("v",
+		col("loan_id", "text", pluck(rows, func(r dueRow) string { return r.loan })),
+		col("due_date", "date", pluck(rows, func(r dueRow) civil.Date { return r.date })),
+		col("recipient", "text", pluck(rows, func(r dueRow) string { return r.recipient })),
+		col("role", "text", pluck(rows, func(r dueRow) string { return r.role })),
+		col("next_at", "timestamptz", pluck(rows, func(r dueRow) time.Time { return r.nextAt })))
 }
 
 func (tx *Tx) deleteDue(ctx context.Context, keys []subjectKey) error {
