@@ -45,7 +45,7 @@ func (w *Worker) reminderRun(ctx context.Context, task *asynq.Task) error {
 	w.runs.Add(1)
 	start := time.Now()
 	r := &reminderRun{w: w, tick: tick}
-	claimed, err := r.claim(ctx)
+	claimed, err := r.claim(ctx, new(store.DueCursor))
 	if err != nil {
 		return err
 	}
@@ -155,11 +155,11 @@ type reminderRun struct {
 }
 
 // claim settles one batch.
-func (r *reminderRun) claim(ctx context.Context) (int, error) {
+func (r *reminderRun) claim(ctx context.Context, from *store.DueCursor) (int, error) {
 	if err := r.note(ctx); err != nil {
 		return 0, err
 	}
-	n, err := r.w.db.RunDue(ctx, r.w.batch, r.w.decide)
+	n, err := r.w.db.RunDueFrom(ctx, from, r.w.batch, r.w.decide)
 	if err != nil {
 		return 0, fmt.Errorf("run due reminders: %w", err)
 	}
@@ -178,13 +178,17 @@ func (r *reminderRun) claimAll(ctx context.Context, beside int) error {
 	for range beside {
 		group.Go(func() error {
 			var held time.Time
+			var from store.DueCursor
 			for {
-				n, err := r.claim(ctx)
+				again := from != (store.DueCursor{})
+				n, err := r.claim(ctx, &from)
 				if err != nil {
 					return err
 				}
 				if n > 0 {
 					held = time.Time{}
+				}
+				if n > 0 || again { // from the beginning, if there was nothing behind
 					continue
 				}
 				left, err := r.w.db.AnyDue(ctx)

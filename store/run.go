@@ -43,13 +43,35 @@ type Outcome struct {
 // held. When a batch can't be written, it is halved until the row at fault stands alone, and that one is parked.
 func (db *DB) RunDue(ctx context.Context, limit int,
 	decide func(pv PolicyVersion, now time.Time, rows []DueRow) []Outcome) (claimed int, err error) {
+	return db.RunDueFrom(ctx, new(DueCursor), limit, decide)
+}
+
+// DueCursor is how far into the due queue a caller of RunDueFrom has claimed. The zero value is the beginning.
+type DueCursor struct {
+	at   time.Time
+	loan string
+}
+
+// RunDueFrom is RunDue for whoever calls it again and again: it takes what comes behind from, which it moves on, and so passes
+// over what it has settled before, whose rows are still in the way until the database has cleaned up. What came in before from
+// meanwhile, or was in somebody else's hands, is found from the beginning: that is where from is again when less than limit
+// was claimed.
+func (db *DB) RunDueFrom(ctx context.Context, from *DueCursor, limit int,
+	decide func(pv PolicyVersion, now time.Time, rows []DueRow) []Outcome) (claimed int, err error) {
 	r := &run{db: db, decide: decide}
-	keys, err := r.batch(ctx, func(ctx context.Context, tx *Tx) ([]dueRow, *book, error) { return tx.claimDue(ctx, limit) })
+	var last DueCursor
+	keys, err := r.batch(ctx, func(ctx context.Context, tx *Tx) (rows []dueRow, b *book, err error) {
+		rows, b, last, err = tx.claimDue(ctx, *from, limit)
+		return rows, b, err
+	})
 	if err != nil && badRow(err) && len(keys) > 0 {
 		err = r.halves(ctx, keys, err)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("run due reminders: %w", err)
+	}
+	if *from = last; len(keys) < limit {
+		*from = DueCursor{}
 	}
 	return len(keys), nil
 }
@@ -90,8 +112,8 @@ func (r *run) halves(ctx context.Context, keys []subjectKey, reason error) error
 
 // claimDue locks the oldest due rows and then their loans. It doesn't wait, so the order of the locks doesn't matter, and
 // rows that another worker has don't use up the limit. Both are locked for what they then are: PostgreSQL looks again at a
-// row that was changed since the statement began.
-func (tx *Tx) claimDue(ctx context.Context, limit int) ([]dueRow, *book, error) {
+// row that was changed since the statement began. last is the place of the last one.
+func (tx *Tx) claimDue(ctx context.Context, from DueCursor, limit int) (rows []dueRow, b *book, last DueCursor, err error) {
 	query := fmt.Sprintf(claimDueQuery, "", "")
 	if tx.pg {
 		// The rows first and alone: those of other workers are passed over before they are joined with anything.
@@ -99,12 +121,11 @@ func (tx *Tx) claimDue(ctx context.Context, limit int) ([]dueRow, *book, error) 
 		// Rows come out of due_reminders_next in order, so that only as many are read as are taken. A backlog sorted
 		// anew for each batch would cost its square.
 		if _, err := tx.exec(ctx, `SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`); err != nil {
-			return nil, nil, err
+			return nil, nil, last, err
 		}
 	}
-	var rows []dueRow
-	b := &book{loans: make(map[string]*bookLoan)}
-	err := tx.each(ctx, func(row scanner) error {
+	b = &book{loans: make(map[string]*bookLoan)}
+	err = tx.each(ctx, func(row scanner) error {
 		var r dueRow
 		var nextAt instant
 		l, err := scanHead(row, &r.date, &r.recipient, &r.role, &nextAt)
@@ -113,20 +134,23 @@ func (tx *Tx) claimDue(ctx context.Context, limit int) ([]dueRow, *book, error) 
 		}
 		r.loan, r.nextAt = l.ID, nextAt.Time
 		rows = append(rows, r)
+		if c := r.nextAt.Compare(last.at); c > 0 || c == 0 && r.loan > last.loan {
+			last = DueCursor{r.nextAt, r.loan}
+		}
 		if b.loans[l.ID] == nil {
 			b.add(l)
 		}
 		return nil
-	}, query, tx.now, limit)
+	}, query, tx.now, from.at, from.loan, limit)
 	if err == nil && tx.pg {
 		_, err = tx.exec(ctx, `SELECT set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true)`)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("claim due rows: %w", err)
+		return nil, nil, last, fmt.Errorf("claim due rows: %w", err)
 	}
 	slices.Sort(b.ids)
 	slices.SortFunc(rows, func(a, b dueRow) int { return a.subjectKey.compare(b.subjectKey) })
-	return rows, b, nil
+	return rows, b, last, nil
 }
 
 const claimDueQuery = `
@@ -134,7 +158,7 @@ const claimDueQuery = `
 	FROM (
 		SELECT loan_id, due_date, recipient, role, next_at
 		FROM due_reminders
-		WHERE next_at <= ? AND parked_at IS NULL
+		WHERE next_at <= ? AND (next_at, loan_id) >= (?, ?) AND parked_at IS NULL
 		ORDER BY next_at, loan_id
 		LIMIT ?
 		%s) AS d JOIN loans AS l ON l.id = d.loan_id

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"duebell/internal/civil"
 	"duebell/internal/policy"
 	"duebell/internal/testenv"
 )
@@ -334,4 +335,53 @@ func waitForLock(t *testing.T, w *world) {
 		time.Sleep(2 * time.Millisecond)
 	}
 	t.Fatal("nobody waits for a lock")
+}
+
+// Whoever goes on from where the last claim ended passes nothing over: what became due before that place is found when the end
+// is reached.
+func TestRunDueFromFindsWhatLiesBehind(t *testing.T) {
+	testenv.Databases(t, func(t *testing.T, url string) {
+		w := setup(t, url, "2026-03-01T12:00:00Z")
+		w.activate(testPolicy)
+		due := func(id string) {
+			w.user("u" + id)
+			w.ok(w.PutLoan(t.Context(), Loan{ID: "L" + id, BorrowerID: "u" + id, Product: "Car", Currency: "EUR", Digits: 2, Status: LoanActive}))
+			w.ok(w.PutSchedule(t.Context(), Schedule{LoanID: "L" + id, Installments: []Installment{
+				{Number: 1, DueDate: civil.MustParse("2026-03-10"), AmountDue: 1000, Outstanding: 1000}}}))
+		}
+		for i := range 8 {
+			due(fmt.Sprint(2 + i))
+		}
+		w.setTime(instantOf(t, "2026-03-07T12:00:00Z"))
+		seen := map[string]int{}
+		decide := func(_ PolicyVersion, _ time.Time, rows []DueRow) []Outcome {
+			outcomes := make([]Outcome, len(rows))
+			for i, row := range rows {
+				seen[row.LoanID]++
+				outcomes[i].Verdict.Next = w.clock().AddDate(0, 0, 1)
+			}
+			return outcomes
+		}
+		var from DueCursor
+		claim := func(want int) {
+			t.Helper()
+			if n, err := w.RunDueFrom(t.Context(), &from, 3, decide); err != nil || n != want {
+				t.Fatalf("claimed %d, want %d (%v)", n, want, err)
+			}
+		}
+		claim(3) // 2, 3, 4
+		// Due at the same instant, before the place that was reached.
+		w.setTime(instantOf(t, "2026-03-01T12:00:00Z"))
+		due("1")
+		w.setTime(instantOf(t, "2026-03-07T12:00:00Z"))
+		claim(3) // 5, 6, 7
+		claim(2) // 8, 9: the end
+		claim(1)
+		claim(0)
+		for i := 1; i <= 9; i++ {
+			if n := seen[fmt.Sprint("L", i)]; n != 1 {
+				t.Errorf("L%d was decided %d times", i, n)
+			}
+		}
+	})
 }
