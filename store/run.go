@@ -111,7 +111,8 @@ func (r *run) halves(ctx context.Context, keys []subjectKey, reason error) error
 }
 
 // claimDue locks the oldest due rows and then their loans. It doesn't wait, so the order of the locks doesn't matter, and
-// rows that another worker has don't use up the limit. Both are locked for what they then are: PostgreSQL looks again at a
+// rows that another worker has don't use up the limit; those of a loan that somebody else has just locked do, so less than
+// limit, or nothing, doesn't mean that nothing is due: AnyDue says that. Both are locked for what they then are: PostgreSQL looks again at a
 // row that was changed since the statement began. last is the place of the last one.
 func (tx *Tx) claimDue(ctx context.Context, from DueCursor, limit int) (rows []dueRow, b *book, last DueCursor, err error) {
 	query := fmt.Sprintf(claimDueQuery, "", "")
