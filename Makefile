@@ -8,7 +8,7 @@ export GOFLAGS ?= -buildvcs=false
 help:
 	@echo 'make demo      the product on this machine with a loan book made for it: needs Go, nothing else'
 	@echo 'make test      everything that CI runs; installs what is missing on Debian as root, else says what to install'
-	@echo 'make lint      formatting, go vet, staticcheck, go.mod'
+	@echo 'make lint      formatting, go vet, staticcheck, govulncheck, go.mod'
 	@echo 'make bench     benchmarks (make bench-latency: from a status change to the screen; make bench-idle, bench-unicast,'
 	@echo '               bench-broadcast, bench-million: the pusher beside others; bench-run: a million reminders due at once;'
 	@echo '               see docs/benchmarks.md)'
@@ -37,6 +37,7 @@ race_flags := -gcflags='modernc.org/...=-d=checkptr=0'
 test:
 	@scripts/install-test-needs
 	@$(MAKE) --no-print-directory lint build web-lint web-test
+	CGO_ENABLED=0 go test -C tools ./...
 	CGO_ENABLED=0 go test -run DoesNotAllocate ./delivery/socket # the race detector allocates
 	scripts/with-services env CGO_ENABLED=1 go test -race $(race_flags) -timeout 20m ./...
 
@@ -48,8 +49,9 @@ lint:
 	CGO_ENABLED=0 go vet -C tools ./...
 	CGO_ENABLED=0 go vet -C bench ./...
 	CGO_ENABLED=0 go vet -C chaos ./...
-	CGO_ENABLED=0 go build -C tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	CGO_ENABLED=0 go build -C tools -o ../bin/ honnef.co/go/tools/cmd/staticcheck golang.org/x/vuln/cmd/govulncheck ./vulncheck
 	CGO_ENABLED=0 bin/staticcheck ./...
+	CGO_ENABLED=0 bin/vulncheck bin/govulncheck . tools bench chaos
 
 # Node.js 20.19 or later, the machine's or one in bin/node, and the packages of the lock file.
 with_node := scripts/with-node
