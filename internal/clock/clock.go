@@ -23,15 +23,17 @@ const (
 
 // Real is the system clock. When that is set back by some seconds, Real stands still until it has caught up; when by
 // more, somebody meant it, and Real follows.
-func Real() Clock { return &realClock{} }
+func Real() Clock { return &realClock{system: time.Now} }
 
 type realClock struct {
+	system func() time.Time
+
 	mu   sync.Mutex
 	last time.Time
 }
 
 func (c *realClock) Now() time.Time {
-	return c.at(time.Now())
+	return c.at(c.system())
 }
 
 func (c *realClock) at(system time.Time) time.Time {

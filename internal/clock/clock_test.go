@@ -3,6 +3,8 @@ package clock
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,7 +71,7 @@ func TestWait(t *testing.T) {
 }
 
 func TestRealClockThatIsSetBack(t *testing.T) {
-	c := &realClock{}
+	c := new(realClock)
 	at := func(offset time.Duration) time.Duration { return c.at(start.Add(offset)).Sub(start) }
 	for _, s := range []struct{ system, want time.Duration }{
 		{0, 0},
@@ -82,6 +84,39 @@ func TestRealClockThatIsSetBack(t *testing.T) {
 		if got := at(s.system); got != s.want {
 			t.Errorf("system at %s: got %s, want %s", s.system, got, s.want)
 		}
+	}
+}
+
+func TestWrongClockIsSetByItsFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "offset")
+	set := func(by string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(by), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Wrong(file); err == nil {
+		t.Error("a file that isn't there was accepted")
+	}
+	set("soon")
+	if _, err := Wrong(file); err == nil {
+		t.Error("a file without a duration was accepted")
+	}
+	set("90m\n")
+	c, err := Wrong(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []string{"90m", "-2h", "0s", "1h"} {
+		set(by)
+		want, _ := time.ParseDuration(by)
+		if got := time.Until(c.Now()); (got - want).Abs() > time.Minute {
+			t.Errorf("set to %s: it is %s ahead", by, got)
+		}
+	}
+	set("") // in the middle of being written
+	if got := time.Until(c.Now()); (got - time.Hour).Abs() > time.Minute {
+		t.Errorf("without a duration it is %s ahead, want 1h as before", got)
 	}
 }
 

@@ -2,5 +2,6 @@
 // Tokens, leases, pings and time-outs never use it; they stay real.
 //
 //	clock.go      Clock, Real
+//	wrong.go      Wrong: Real on a machine whose clock is wrong, for tests
 //	simulated.go  Simulated: runs at a speed, or, driven, only while nothing is left to do
 package clock

@@ -55,6 +55,8 @@ type Config struct {
 	MaxBodyBytes             int64 // of a request
 	MaxImportBytes           int64 // of a bulk request
 	WorkerConcurrency        int   // tasks at once
+
+	TestWrongClock string // see clock.Wrong; empty: the clock is the machine's
 }
 
 // Options are what programs differ in.

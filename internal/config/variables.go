@@ -71,6 +71,8 @@ func (c *Config) variables(o Options) []variable {
 		{"MAX_BODY_BYTES", "1048576", number(&c.MaxBodyBytes, 1024)},
 		{"MAX_IMPORT_BYTES", "67108864", number(&c.MaxImportBytes, 1024)},
 		{"WORKER_CONCURRENCY", "10", number(&c.WorkerConcurrency, 1)},
+
+		{"TEST_WRONG_CLOCK", "", checked(&c.TestWrongClock, readableFile)},
 	}
 }
 

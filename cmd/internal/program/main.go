@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"duebell/internal/clock"
 	"duebell/internal/config"
 	"duebell/internal/ops"
 )
@@ -72,7 +71,7 @@ func Run(ctx context.Context, spec Spec, args []string, getenv func(string) stri
 }
 
 func run(ctx context.Context, spec Spec, cfg config.Config, log *slog.Logger) (err error) {
-	p, err := Open(ctx, spec.Name, cfg, log, clock.Real())
+	p, err := Open(ctx, spec.Name, cfg, log, nil)
 	if err != nil {
 		return err
 	}

@@ -38,8 +38,15 @@ type Parts struct {
 	prepared chan struct{} // closed when the database has this program's tables
 }
 
-// Open doesn't wait for the database and Redis: they may still be out of reach, which /readyz then tells.
+// Open doesn't wait for the database and Redis: they may still be out of reach, which /readyz then tells. clk nil is the
+// machine's clock.
 func Open(ctx context.Context, name string, cfg config.Config, log *slog.Logger, clk clock.Clock) (*Parts, error) {
+	if clk == nil {
+		var err error
+		if clk, err = systemClock(cfg, log); err != nil {
+			return nil, err
+		}
+	}
 	p := &Parts{Config: cfg, Log: log, Clock: clk, Registry: ops.NewRegistry(name), prepared: make(chan struct{})}
 	if cfg.SMTPURL != "" {
 		log.Warn("SMTP_URL is set, but this version sends no e-mail")
@@ -64,6 +71,18 @@ func Open(ctx context.Context, name string, cfg config.Config, log *slog.Logger,
 	}
 	p.Publisher.ReadEpoch(p.Store)
 	return p, nil
+}
+
+func systemClock(cfg config.Config, log *slog.Logger) (clock.Clock, error) {
+	if cfg.TestWrongClock == "" {
+		return clock.Real(), nil
+	}
+	log.Warn("the clock is wrong on purpose: TEST_WRONG_CLOCK is set", "file", cfg.TestWrongClock)
+	clk, err := clock.Wrong(cfg.TestWrongClock)
+	if err != nil {
+		return nil, fmt.Errorf("TEST_WRONG_CLOCK: %w", err)
+	}
+	return clk, nil
 }
 
 // Close lets go of everything that Open took.
