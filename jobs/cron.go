@@ -113,7 +113,7 @@ func (c *Cron) pass(ctx context.Context, began time.Time) (time.Time, error) {
 	}
 	total := 0
 	for job, entries := range jobs {
-		last, err := c.db.LastTick(ctx, job)
+		last, err := c.db.LastTick(ctx, job, now)
 		if err != nil {
 			return time.Time{}, fmt.Errorf("read the last tick of %s: %w", job, err)
 		}

@@ -171,7 +171,7 @@ func TestTicks(t *testing.T) {
 		w := setup(t, url, "2026-03-01T12:00:00Z")
 		ctx := context.WithoutCancel(t.Context())
 		at := w.clock()
-		if last, err := w.LastTick(ctx, "job"); !last.IsZero() || err != nil {
+		if last, err := w.LastTick(ctx, "job", at.Add(time.Hour)); !last.IsZero() || err != nil {
 			t.Errorf("last = %v, %v", last, err)
 		}
 		for _, want := range []bool{true, false} {
@@ -213,9 +213,12 @@ func TestTicks(t *testing.T) {
 			t.Errorf("idle %v, %v", idle, err)
 		}
 		w.ok(w.PruneTicks(ctx, at.Add(48*time.Hour)))
-		last, err := w.LastTick(ctx, "job")
+		last, err := w.LastTick(ctx, "job", at.Add(time.Hour))
 		if !last.Equal(at.Add(time.Hour)) || err != nil {
 			t.Errorf("last = %v, %v", last, err)
+		}
+		if last, err := w.LastTick(ctx, "job", at.Add(time.Hour-time.Microsecond)); !last.IsZero() || err != nil {
+			t.Errorf("last before = %v, %v", last, err)
 		}
 		if added, err := w.AddTick(ctx, "job", at); !added || err != nil {
 			t.Errorf("a pruned tick: added %v, %v", added, err)

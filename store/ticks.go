@@ -47,10 +47,11 @@ func (db *DB) addTick(ctx context.Context, job string, at time.Time, skipped boo
 	return added, nil
 }
 
-// LastTick is the last known instant of a job, zero if there is none.
-func (db *DB) LastTick(ctx context.Context, job string) (time.Time, error) {
+// LastTick is the last known instant of a job up to an instant, zero if there is none. Later ones may be known: a scheduler whose
+// clock was ahead has added them, and until they come the others still do.
+func (db *DB) LastTick(ctx context.Context, job string, upTo time.Time) (time.Time, error) {
 	var at instant
-	err := db.query().get(ctx, &at, `SELECT at FROM ticks WHERE job = ? ORDER BY at DESC LIMIT 1`, job)
+	err := db.query().get(ctx, &at, `SELECT at FROM ticks WHERE job = ? AND at <= ? ORDER BY at DESC LIMIT 1`, job, stamp(upTo))
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return time.Time{}, fmt.Errorf("read last tick: %w", err)
 	}
