@@ -36,6 +36,7 @@ type DB struct {
 	committed atomic.Pointer[func([]Change)]
 
 	pg       *pgx.ConnConfig // nil: SQLite
+	patient  *pgx.ConnConfig // pg without a limit for statements, for migrations
 	writer   *sqlx.DB
 	reader   *sqlx.DB // PostgreSQL: the same pool as writer
 	outbox   wakers
@@ -100,6 +101,10 @@ func (db *DB) openPostgres(url string, conns int) error {
 			config.RuntimeParams[name] = value
 		}
 	}
+	// An index of a large table takes longer than any call may. Waiting for a lock stays limited: behind a migration that waits
+	// for a table, everybody else waits too.
+	db.patient = config.Copy()
+	db.patient.RuntimeParams["statement_timeout"] = "0"
 	endSilence(config)
 	db.pg = config
 	pool := stdlib.OpenDB(*config, stdlib.OptionShouldPing(pingBriefly), stdlib.OptionAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
@@ -192,12 +197,11 @@ func (db *DB) Ready(ctx context.Context) error {
 	if err := db.reader.PingContext(ctx); err != nil {
 		return fmt.Errorf("the database can't be reached: %w", err)
 	}
-	want, err := newestMigration(db.Dialect())
+	want, err := newestMigration(db.ownMigrations())
 	if err != nil {
 		return err
 	}
-	var have int64
-	err = db.query().get(ctx, &have, `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`)
+	have, err := db.version(ctx)
 	if err != nil || have < want {
 		return errors.Join(errors.New("the database isn't migrated: run duebell migrate"), err)
 	}
