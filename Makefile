@@ -3,7 +3,7 @@
 # A checkout that belongs to somebody else, or none at all, has no version to stamp: that mustn't stop a build.
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million bench-foreign bench-run chaos chaos-short services clean web web-needs web-lint web-test web-size
+.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million bench-foreign bench-run chaos chaos-breaks chaos-build chaos-short services clean web web-needs web-lint web-test web-size
 
 help:
 	@echo 'make demo      the product on this machine with a loan book made for it: needs Go, nothing else'
@@ -14,7 +14,8 @@ help:
 	@echo '               see docs/benchmarks.md)'
 	@echo 'make build     the four programs into bin/'
 	@echo 'make chaos     faults of every kind under load for ten minutes, then a check that nothing was lost (SEED=n replays one,'
-	@echo '               FORM=services or embedded; make chaos-short: 75 seconds of a fixed seed; see docs/chaos.md)'
+	@echo '               FORM=services or embedded; make chaos-short: what make test runs of it; make chaos-breaks: whether it finds'
+	@echo '               what is broken on purpose; see docs/chaos.md)'
 	@echo 'make web       the client, the Vue components and the demo page from their sources (make web-size: what they weigh)'
 	@echo 'make services  a shell with a private PostgreSQL and Redis for single tests: go test ./store/...'
 	@echo 'make clean     removes bin/ and what was built in web/'
@@ -39,6 +40,8 @@ test:
 	@$(MAKE) --no-print-directory lint build web-lint web-test
 	CGO_ENABLED=0 go test -C tools ./...
 	CGO_ENABLED=0 go test -run DoesNotAllocate ./delivery/socket # the race detector allocates
+	CGO_ENABLED=0 go test -C chaos ./...
+	@$(MAKE) --no-print-directory chaos-short
 	scripts/with-services env CGO_ENABLED=1 go test -race $(race_flags) -timeout 20m ./...
 
 # Without cgo all of this shares the build cache of `build`.
@@ -51,6 +54,7 @@ lint:
 	CGO_ENABLED=0 go vet -C chaos ./...
 	CGO_ENABLED=0 go build -C tools -o ../bin/ honnef.co/go/tools/cmd/staticcheck golang.org/x/vuln/cmd/govulncheck ./vulncheck
 	CGO_ENABLED=0 bin/staticcheck ./...
+	@for module in tools bench chaos; do echo "staticcheck of $$module/"; (cd $$module && CGO_ENABLED=0 ../bin/staticcheck ./...) || exit 1; done
 	CGO_ENABLED=0 bin/vulncheck bin/govulncheck . tools bench chaos
 
 # Node.js 20.19 or later, the machine's or one in bin/node, and the packages of the lock file.
@@ -101,13 +105,22 @@ bench-foreign bench-run: build
 # It starts a PostgreSQL and a Redis of its own, since it kills them.
 SEED ?= 0
 FORM ?= both
-chaos_flags = -seed $(SEED) -form $(FORM)
-chaos-short: chaos_flags = -seed 2 -form services -duration 75s -faults-every 4s
 
-chaos chaos-short: build
+chaos: chaos-build
+	bin/chaos -bin bin -seed $(SEED) -form $(FORM)
+
+# Two minutes of fixed seeds, of which nothing is left that Asynq finds only after two minutes more.
+chaos-short: chaos-build
+	bin/chaos -bin bin -seed 21 -form services -duration 45s -faults-every 2500ms
+	bin/chaos -bin bin -seed 5 -form embedded -duration 30s -faults-every 2s
+
+# Whether the harness finds what was broken on purpose: patches in chaos/breaks, on a copy.
+chaos-breaks: chaos-build
+	chaos/breaks/run
+
+chaos-build: build
 	@scripts/install-test-needs
 	@CGO_ENABLED=0 go build -C chaos -o ../bin/chaos .
-	bin/chaos -bin bin $(chaos_flags)
 
 services:
 	@scripts/install-test-needs

@@ -14,7 +14,8 @@ type checker struct {
 	rows     *rows
 	screens  []*screen
 	calendar calendar
-	until    time.Time // what was due before must have been sent
+	wrong    []wrongClock // of programs that decide
+	until    time.Time    // what was due before must have been sent
 	found    *findings
 
 	byID        map[string]*record

@@ -136,7 +136,10 @@ func (c *checker) subject(l *loan, d *date, p *person, sent []decision, got []*r
 			c.found.add(broken, "%s of loan %s: %s was reminded at %s, before %s", d.day, l.id, p.id, at(x.at), h.at(sends))
 		}
 		for _, gone := range d.gone {
-			if when.After(gone.from) && (gone.to.IsZero() || when.Before(gone.to.Add(-longest))) {
+			wasOpen := func(t time.Time) bool {
+				return !t.After(gone.from) || !gone.to.IsZero() && !t.Before(gone.to.Add(-longest))
+			}
+			if !slices.ContainsFunc(really(when, c.wrong), wasOpen) {
 				c.found.add(broken, "%s of loan %s: %s was reminded at %s, and nothing was open since %s", d.day, l.id, p.id, at(x.at), h.at(gone.from))
 			}
 		}

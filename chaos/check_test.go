@@ -76,6 +76,25 @@ func TestCheckFindsNothingInARunThatWentWell(t *testing.T) {
 	}
 }
 
+func TestAWrongClockExcusesWhatItShows(t *testing.T) {
+	w := newWorld(t)
+	at := time.UnixMicro(w.rows.sent[0].at)
+	day := w.ledger.loans[0].dates[0]
+	day.gone = []span{{from: at.Add(-time.Second), to: at.Add(30 * time.Second)}}
+	ahead := wrongClock{program: "worker-1", by: 2 * time.Second, from: at.Add(-3 * time.Second)}
+	w.wrong = []wrongClock{ahead}
+	w.check()
+	if len(w.found.lines) > 0 {
+		t.Errorf("a clock was ahead, and it found %q", w.found.lines)
+	}
+	ahead.to = at.Add(-2500 * time.Millisecond) // it was right again before
+	w.wrong = []wrongClock{ahead}
+	w.check()
+	if w.found.of(broken) == 0 {
+		t.Error("no clock was wrong, and it found nothing")
+	}
+}
+
 func TestCheckFindsWhatIsBroken(t *testing.T) {
 	day := func(w *world) *date { return w.ledger.loans[0].dates[0] }
 	for name, c := range map[string]struct {

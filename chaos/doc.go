@@ -10,6 +10,10 @@
 //	plan.go          the schedule, a pure function of the seed
 //	faults.go        the table of faults
 //	toxics.go        those that the proxies do
+//	clocks.go        clocks that are wrong
+//	disk.go          a disk that is full
+//	loss.go          packets that are lost
+//	isolate_linux.go what root can do: a network and disks of its own, programs in containers
 //	installation.go  the programs and what they stand on
 //	process.go       one process: killed, frozen, asked to stop, started again
 //	servers.go       PostgreSQL and Redis

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,6 +27,9 @@ type act struct {
 	do    func(ctx context.Context, in *installation) error
 	undo  func(in *installation) error // nil: it heals by itself
 }
+
+// errLeftOut is of a fault that can't be done here. It doesn't count.
+var errLeftOut = errors.New("left out")
 
 var (
 	everywhere = []string{formServices, formEmbedded}
@@ -50,16 +54,38 @@ var faults = []fault{
 				return in.process(name).start()
 			}}
 	}},
+	{"clock", 3, everywhere, func(r *rand.Rand, s shape) act {
+		name, by := one(r, s.programs), one(r, []time.Duration{5 * time.Second, time.Minute, 10 * time.Minute})
+		by = between(r, by/5, by)
+		if r.IntN(2) == 0 {
+			by = -by
+		}
+		return act{text: fmt.Sprintf("of %s off by %+.1fs", name, by.Seconds()), lasts: between(r, time.Second, 30*time.Second),
+			do:   func(_ context.Context, in *installation) error { return in.clocks.set(name, by) },
+			undo: func(in *installation) error { return in.clocks.set(name, 0) }}
+	}},
+	{"disk full", 1, everywhere, func(r *rand.Rand, s shape) act {
+		text := "under postgres"
+		if s.form == formEmbedded {
+			text = "under sqlite"
+		}
+		return act{text: text, lasts: between(r, time.Second, 8*time.Second),
+			do: func(_ context.Context, in *installation) error {
+				if in.postgres != nil {
+					in.postgres.mayEnd(true) // as it does when it can't write its log
+				}
+				return in.disk.fill()
+			},
+			undo: func(in *installation) error {
+				if in.postgres != nil {
+					defer in.postgres.mayEnd(false)
+				}
+				return in.disk.clear()
+			}}
+	}},
 	{"roll", 1, services, func(*rand.Rand, shape) act {
 		return act{text: "every program, by SIGTERM, one after the other", do: func(ctx context.Context, in *installation) error {
-			for _, p := range in.programs {
-				p.stop()
-				if err := p.start(); err != nil {
-					return err
-				}
-				in.waitReady(ctx, p.name, 10*time.Second)
-			}
-			return nil
+			return in.roll(ctx, func(*process) {})
 		}}
 	}},
 	{"kill", 2, services, func(r *rand.Rand, _ shape) act {
@@ -109,6 +135,16 @@ var faults = []fault{
 	toxic("reset", 2, everywhere, []string{"api", "socket", "postgres", "redis"}, reset),
 	toxic("half-open", 2, everywhere, []string{"api", "socket", "postgres", "redis"}, halfOpen),
 	toxic("lost replies", 3, everywhere, []string{"api", "socket", "postgres", "redis"}, lostReplies),
+	{"loss", 2, everywhere, func(r *rand.Rand, s shape) act {
+		name, percent := one(r, s.proxies), 5+r.IntN(36)
+		var find func() error
+		return act{text: fmt.Sprintf("of %d%% of the packets of %s", percent, name), lasts: between(r, 2*time.Second, 12*time.Second),
+			do: func(_ context.Context, in *installation) (err error) {
+				find, err = lose(in.proxies[name], percent)
+				return err
+			},
+			undo: func(*installation) error { return find() }}
+	}},
 	{"cut", 1, everywhere, func(r *rand.Rand, s shape) act {
 		name := one(r, s.proxies)
 		return act{text: "off " + name, lasts: between(r, 500*time.Millisecond, 6*time.Second),
@@ -123,6 +159,17 @@ var faults = []fault{
 			return nil
 		}}
 	}},
+}
+
+// deploy rolls to the programs in a folder.
+func deploy(bin string) act {
+	return act{text: "of the newer version, every program, one after the other", do: func(ctx context.Context, in *installation) error {
+		bin, err := filepath.Abs(bin)
+		if err != nil {
+			return err
+		}
+		return in.roll(ctx, func(p *process) { p.replace(filepath.Join(bin, filepath.Base(p.path))) })
+	}}
 }
 
 func freeze(name string, lasts time.Duration) act {

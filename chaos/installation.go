@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -32,6 +33,8 @@ type installation struct {
 	postgres *process      // services only
 	redis    *process      // services only
 	direct   *redis.Client // to Redis, past the proxies; services only
+	disk     *disk         // of PostgreSQL or SQLite
+	clocks   *clocks
 	proxies  map[string]*proxy
 	ops      map[string]string // by program: base URL of /readyz and /metrics
 	apis     []string          // base URLs of the ingest API
@@ -41,21 +44,24 @@ type installation struct {
 }
 
 // install starts everything, and waits until it is ready.
-func install(ctx context.Context, p plan, bin, policy string, found *findings) (_ *installation, err error) {
+func install(ctx context.Context, p plan, opt options, policy string, found *findings) (_ *installation, err error) {
 	folder := found.history.folder
-	bin, err = filepath.Abs(bin)
+	bin, err := filepath.Abs(cmp.Or(opt.from, opt.bin))
 	if err != nil {
 		return nil, err
 	}
-	in := &installation{shape: shapeOf(p.form), history: found.history, proxies: map[string]*proxy{}, ops: map[string]string{}}
+	in := &installation{shape: shapeOf(p.form), history: found.history, clocks: &clocks{folder: folder}, proxies: map[string]*proxy{}, ops: map[string]string{}}
 	defer func() {
 		if err != nil {
 			in.end()
 		}
 	}()
+	if in.disk, err = newDisk(filepath.Join(folder, "disk")); err != nil {
+		return nil, err
+	}
 	var postgresAddr, redisAddr string
 	if p.form == formServices {
-		if in.postgres, postgresAddr, err = newPostgres(ctx, filepath.Join(folder, "postgres"), found); err != nil {
+		if in.postgres, postgresAddr, err = newPostgres(ctx, filepath.Join(in.disk.folder, "postgres"), found); err != nil {
 			return nil, err
 		}
 		if in.redis, redisAddr, err = newRedis(ctx, filepath.Join(folder, "redis"), p.aof, found); err != nil {
@@ -65,7 +71,7 @@ func install(ctx context.Context, p plan, bin, policy string, found *findings) (
 		in.direct = redis.NewClient(&redis.Options{Addr: redisAddr})
 		in.database = postgresURL(postgresAddr)
 	} else {
-		in.database = "sqlite:" + filepath.Join(folder, "duebell.db")
+		in.database = "sqlite:" + filepath.Join(in.disk.folder, "duebell.db")
 	}
 	// proxied puts a proxy in front of an address and answers the proxy's.
 	proxied := func(kind, program, upstream string) (string, error) {
@@ -81,9 +87,13 @@ func install(ctx context.Context, p plan, bin, policy string, found *findings) (
 		env := append(os.Environ(), "AUTH_JWT_SECRET="+secret, "POLICY_FILE="+policy, "PPROF=true", "LOG_FORMAT=text", "LOG_LEVEL=info",
 			"SCHEDULER_ADDR="+scheduler, "WORKER_ADDR="+worker, "PUSHER_ADDR="+pusher, "PUSHER_OPS_ADDR="+ops,
 			"PING_INTERVAL="+pingInterval.String(), "PONG_TIMEOUT=3s", "DRAIN_WINDOW="+drainWindow.String(),
-			"SHUTDOWN_TIMEOUT="+shutdownTimeout.String(), "DATABASE_CONNECTIONS=6")
+			"SHUTDOWN_TIMEOUT="+shutdownTimeout.String(), "DATABASE_CONNECTIONS=6",
+			"TEST_WRONG_CLOCK="+in.clocks.file(name))
+		if err := in.clocks.set(name, 0); err != nil {
+			return nil, err
+		}
 		program, _, _ := strings.Cut(name, "-")
-		x := &process{name: name, path: filepath.Join(bin, program), dir: folder, term: shutdownTimeout, found: found}
+		x := &process{name: name, path: filepath.Join(bin, program), dir: folder, term: shutdownTimeout, container: p.twin && isolated(), found: found}
 		if p.form == formServices {
 			postgres, err := proxied("postgres", name, postgresAddr)
 			if err != nil {
@@ -130,7 +140,7 @@ func install(ctx context.Context, p plan, bin, policy string, found *findings) (
 		}
 	}
 	for _, x := range in.programs {
-		if !in.waitReady(ctx, x.name, time.Minute) {
+		if !in.waitReady(ctx, x.name, 3*time.Minute) {
 			return nil, fmt.Errorf("%s isn't ready; its log is in %s", x.name, folder)
 		}
 	}
@@ -181,6 +191,19 @@ func (in *installation) waitReady(ctx context.Context, program string, within ti
 	return false
 }
 
+// roll stops one program after the other and starts it again when between is done.
+func (in *installation) roll(ctx context.Context, between func(*process)) error {
+	for _, p := range in.programs {
+		p.stop()
+		between(p)
+		if err := p.start(); err != nil {
+			return err
+		}
+		in.waitReady(ctx, p.name, 10*time.Second)
+	}
+	return nil
+}
+
 // end kills everything.
 func (in *installation) end() {
 	var all sync.WaitGroup
@@ -197,6 +220,11 @@ func (in *installation) end() {
 	for _, p := range []*process{in.redis, in.postgres} {
 		if p != nil {
 			p.finish()
+		}
+	}
+	if in.disk != nil {
+		if err := in.disk.end(); err != nil {
+			in.history.say("the data isn't kept: %v", err)
 		}
 	}
 }

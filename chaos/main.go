@@ -20,7 +20,16 @@ Run it by make in the folder above: make chaos SEED=n.
 
 `
 
+const containFlag = "-contain" // how this program runs itself; see contain
+
 func main() {
+	if len(os.Args) > 2 && os.Args[1] == containFlag {
+		fmt.Fprintln(os.Stderr, "chaos:", runContained(os.Args[2:]))
+		os.Exit(2)
+	}
+	if code, ok := isolate(os.Stderr); ok {
+		os.Exit(code)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -33,6 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, usageText); flags.PrintDefaults() }
 	flags.StringVar(&opt.bin, "bin", "bin", "`folder` of the programs under test")
+	flags.StringVar(&opt.from, "from", "", "`folder` of programs of an older version: they begin, and a third of the way those of -bin take their place, one by one")
 	flags.Uint64Var(&opt.seed, "seed", 0, "decides everything; 0: one of the clock's, which is printed")
 	form := flags.String("form", "both", "services, embedded or both, one after the other")
 	flags.DurationVar(&opt.duration, "duration", 10*time.Minute, "how long faults come")
@@ -69,10 +79,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if opt.seed == 0 {
 		opt.seed = uint64(time.Now().UnixNano() / 1000 % 1e9)
 	}
+	if isolated() {
+		if err := furnish(); err != nil {
+			fmt.Fprintln(stderr, "chaos:", err)
+			return 2
+		}
+	}
 	code := 0
 	for _, form := range forms {
 		if *show {
-			for _, a := range newPlan(opt.seed, form, opt.duration, opt.every, opt.only...).acts {
+			for _, a := range opt.plan(form).acts {
 				fmt.Fprintf(stdout, "%s +%.3fs %s\n", form, a.at.Seconds(), a)
 			}
 			continue

@@ -59,6 +59,7 @@ type plan struct {
 	seed uint64
 	form string
 	aof  bool // Redis keeps an append-only file
+	twin bool // each program is process 1 of a host of the same name, as in containers
 	acts []planned
 }
 
@@ -82,7 +83,7 @@ func (p planned) String() string {
 func newPlan(seed uint64, form string, duration, every time.Duration, only ...string) plan {
 	s := shapeOf(form)
 	r := rand.New(rand.NewPCG(seed, uint64(len(form))))
-	p := plan{seed: seed, form: form, aof: r.IntN(2) == 1}
+	p := plan{seed: seed, form: form, aof: r.IntN(2) == 1, twin: r.IntN(2) == 1}
 	var cards []fault
 	at := time.Duration(float64(every) * r.Float64())
 	for at < duration {

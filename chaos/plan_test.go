@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -18,7 +19,7 @@ func TestASeedMakesTheSamePlanAgain(t *testing.T) {
 	for _, form := range []string{formServices, formEmbedded} {
 		first := newPlan(7, form, 10*time.Minute, 5*time.Second)
 		again := newPlan(7, form, 10*time.Minute, 5*time.Second)
-		if !slices.Equal(lines(first), lines(again)) || first.aof != again.aof {
+		if !slices.Equal(lines(first), lines(again)) || first.aof != again.aof || first.twin != again.twin {
 			t.Errorf("%s: the same seed makes another plan", form)
 		}
 		if other := newPlan(8, form, 10*time.Minute, 5*time.Second); slices.Equal(lines(first), lines(other)) {
@@ -46,6 +47,37 @@ func TestEveryFaultComes(t *testing.T) {
 				t.Errorf("%s: %s never comes in %d faults", form, f.name, len(p.acts))
 			}
 		}
+	}
+}
+
+func TestADeployComesOnceAThirdOfTheWay(t *testing.T) {
+	opt := options{seed: 7, duration: time.Minute, every: 5 * time.Second}
+	without := lines(opt.plan(formServices))
+	opt.from = "older"
+	with := opt.plan(formServices)
+	var deploys []time.Duration
+	for _, a := range with.acts {
+		if a.name == "deploy" {
+			deploys = append(deploys, a.at)
+		}
+	}
+	if !slices.Equal(deploys, []time.Duration{20 * time.Second}) || len(with.acts) != len(without)+1 {
+		t.Errorf("deploys at %v among %d faults, %d without", deploys, len(with.acts), len(without))
+	}
+	if !slices.IsSortedFunc(with.acts, func(a, b planned) int { return cmp.Compare(a.at, b.at) }) {
+		t.Error("the faults aren't in order")
+	}
+}
+
+func TestSeedsDifferInWhatTheyStartWith(t *testing.T) {
+	type start struct{ aof, twin bool }
+	came := map[start]bool{}
+	for seed := range uint64(40) {
+		p := newPlan(seed, formServices, time.Second, time.Second)
+		came[start{p.aof, p.twin}] = true
+	}
+	if len(came) != 4 {
+		t.Errorf("only %v come", came)
 	}
 }
 

@@ -19,23 +19,26 @@ import (
 // process is a program or a server that is killed and started again. One that ends without having been asked to is a finding,
 // and is started again as a supervisor would.
 type process struct {
-	name    string
-	path    string
-	args    []string
-	env     []string
-	dir     string
-	as      *syscall.Credential // nil: as this process
-	family  bool                // signals go to its children too
-	prepare func() error        // before each start; nil: nothing
-	term    time.Duration       // how long it may take after SIGTERM
-	found   *findings
+	name      string
+	path      string
+	args      []string
+	env       []string
+	dir       string
+	as        *syscall.Credential // nil: as this process
+	family    bool                // signals go to its children too
+	container bool                // see contain
+	prepare   func() error        // before each start; nil: nothing
+	term      time.Duration       // how long it may take after SIGTERM
+	found     *findings
 
-	mu     sync.Mutex
-	cmd    *exec.Cmd
-	ended  chan struct{}
-	asked  bool      // its end
-	over   bool      // it isn't started any more
-	frozen time.Time // when it was last frozen or thawed
+	mu      sync.Mutex
+	cmd     *exec.Cmd
+	ended   chan struct{}
+	asked   bool      // its end
+	over    bool      // it isn't started any more
+	frozen  time.Time // when it was last frozen or thawed
+	excuses int       // reasons why it may end by itself
+	excused time.Time // until when it may, after the last of them
 }
 
 // start starts it unless it runs.
@@ -64,6 +67,9 @@ func (p *process) startLocked() error {
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = p.env, p.dir, log, log
 	// A group of its own, so that Ctrl-C reaches this process alone, which then ends them all.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: p.as}
+	if p.container {
+		contain(cmd)
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
@@ -75,18 +81,35 @@ func (p *process) startLocked() error {
 func (p *process) watch(cmd *exec.Cmd, ended chan struct{}) {
 	err := cmd.Wait()
 	p.mu.Lock()
-	asked := p.asked
+	asked, excused := p.asked, p.excuses > 0 || time.Now().Before(p.excused)
 	p.cmd = nil
 	p.mu.Unlock()
 	close(ended)
 	if asked {
 		return
 	}
-	p.found.add(broken, "%s ended by itself: %v", p.name, err)
+	if excused {
+		p.found.history.say("      %s ended by itself: %v", p.name, err)
+	} else {
+		p.found.add(broken, "%s ended by itself: %v", p.name, err)
+	}
 	time.Sleep(time.Second)
 	if err := p.start(); err != nil {
 		p.found.add(broken, "%v", err)
 	}
+}
+
+// mayEnd says whether it may end by itself because of what is done to it, each reason for its own; a little longer, since it finds
+// out late.
+func (p *process) mayEnd(may bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if may {
+		p.excuses++
+		return
+	}
+	p.excuses--
+	p.excused = time.Now().Add(20 * time.Second)
 }
 
 // kill ends it at once.
@@ -170,6 +193,13 @@ func (p *process) freeze() (thaw func()) {
 	}
 }
 
+// replace changes what is run from its next start on.
+func (p *process) replace(path string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.path = path
+}
+
 // killChild kills one of its children: one whose title begins so.
 func (p *process) killChild(what, title string) error {
 	p.mu.Lock()
@@ -192,16 +222,6 @@ func (p *process) finish() {
 	p.over = true
 	p.mu.Unlock()
 	p.kill()
-}
-
-// pid is 0 while it doesn't run.
-func (p *process) pid() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cmd == nil {
-		return 0
-	}
-	return p.cmd.Process.Pid
 }
 
 // everybody is a process and, where it is a family, its children.

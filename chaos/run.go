@@ -1,19 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // options are the flags.
 type options struct {
 	bin      string
+	from     string // "": bin from the beginning
 	seed     uint64
 	duration time.Duration
 	every    time.Duration
@@ -21,6 +26,16 @@ type options struct {
 	out      string        // folder that the run's own is made in; "": the temporary one
 	only     []string      // faults; empty: all
 	keep     bool
+}
+
+// plan is what the flags make of a seed.
+func (o options) plan(form string) plan {
+	p := newPlan(o.seed, form, o.duration, o.every, o.only...)
+	if o.from != "" {
+		p.acts = append(p.acts, planned{o.duration / 3, "deploy", deploy(o.bin)})
+		slices.SortStableFunc(p.acts, func(a, b planned) int { return cmp.Compare(a.at, b.at) })
+	}
+	return p
 }
 
 const (
@@ -45,7 +60,7 @@ func runOnce(ctx context.Context, opt options, form string, stdout io.Writer) (r
 		return res, err
 	}
 	found := newFindings(h)
-	p := newPlan(opt.seed, form, opt.duration, opt.every, opt.only...)
+	p := opt.plan(form)
 	err = play(ctx, opt, p, found, &res)
 	res.Lost, res.Doubled, res.Gaps, res.Breaks, res.Leaks = found.of(lost), found.of(doubled), found.of(gap), found.of(broken), found.of(leaked)
 	if err != nil {
@@ -75,13 +90,16 @@ func play(ctx context.Context, opt options, p plan, found *findings, res *result
 	if p.form == formServices {
 		keeps = fmt.Sprintf("; Redis keeps an append-only file: %v", p.aof)
 	}
+	if p.twin {
+		keeps += "; each program is process 1 of a host of the same name"
+	}
 	h.say("seed %d, form %s, a fault about every %s for %s%s", p.seed, p.form, opt.every, opt.duration, keeps)
 	cal := newCalendar(time.Now(), warmUp+opt.duration/4)
 	policy, err := cal.writePolicy(h.folder)
 	if err != nil {
 		return err
 	}
-	in, err := install(ctx, p, opt.bin, policy, found)
+	in, err := install(ctx, p, opt, policy, found)
 	if err != nil {
 		return err
 	}
@@ -160,7 +178,7 @@ func play(ctx context.Context, opt options, p plan, found *findings, res *result
 	res.Events = len(book.events)
 	h.say("%d events and %d loans, %d acknowledged calls, %d notifications, %d reminders sent", len(book.events), len(book.loans), book.calls,
 		len(rows.notifications), len(rows.sent))
-	(&checker{ledger: book, rows: rows, screens: screens, calendar: cal, until: until, found: found}).check()
+	(&checker{ledger: book, rows: rows, screens: screens, calendar: cal, wrong: in.clocks.deciders(), until: until, found: found}).check()
 	return nil
 }
 
@@ -183,6 +201,7 @@ func breakThings(ctx context.Context, in *installation, p plan, duration time.Du
 	ending, stop := context.WithDeadline(ctx, begun.Add(duration))
 	defer stop()
 	var all sync.WaitGroup
+	var leftOut atomic.Int64
 	for _, a := range p.acts {
 		if !rest(ending, time.Until(begun.Add(a.at))) {
 			break
@@ -192,6 +211,10 @@ func breakThings(ctx context.Context, in *installation, p plan, duration time.Du
 		all.Go(func() {
 			if err := a.do(ctx, in); err != nil {
 				in.history.say("      %s: %v", a, err)
+				if errors.Is(err, errLeftOut) {
+					leftOut.Add(1)
+					return
+				}
 			}
 			if a.undo == nil {
 				return
@@ -213,5 +236,5 @@ func breakThings(ctx context.Context, in *installation, p plan, duration time.Du
 			in.history.say("%v", err)
 		}
 	}
-	return n
+	return n - int(leftOut.Load())
 }

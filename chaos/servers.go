@@ -33,7 +33,7 @@ func newPostgres(ctx context.Context, folder string, found *findings) (p *proces
 	if err != nil {
 		return nil, "", err
 	}
-	init := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+	init := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "--wal-segsize=1", "--encoding=UTF8", "--locale=C")
 	init.Dir, init.SysProcAttr = folder, &syscall.SysProcAttr{Credential: as}
 	if out, err := init.CombinedOutput(); err != nil {
 		return nil, "", fmt.Errorf("initdb: %w: %s", err, out)
@@ -42,8 +42,8 @@ func newPostgres(ctx context.Context, folder string, found *findings) (p *proces
 	_, port, _ := net.SplitHostPort(addr)
 	// What a killed server has written stays with the kernel, so fsync, which guards against power cuts, is not needed.
 	p = &process{name: "postgres", path: filepath.Join(bin, "postgres"), dir: folder, as: as, family: true, found: found, env: os.Environ(),
-		args: []string{"-D", data, "-p", port, "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=150", "-c", "fsync=off",
-			"-c", "shared_buffers=32MB", "-c", "log_min_messages=warning", "-c", "log_min_error_statement=panic"},
+		args: []string{"-D", data, "-p", port, "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=150", "-c", "fsync=off",
+			"-c", "shared_buffers=32MB", "-c", "max_wal_size=64MB", "-c", "log_min_messages=warning", "-c", "log_min_error_statement=panic"},
 		prepare: func() error {
 			// A killed server leaves it, and its process id may be another's by now.
 			err := os.Remove(filepath.Join(data, "postmaster.pid"))
@@ -55,7 +55,7 @@ func newPostgres(ctx context.Context, folder string, found *findings) (p *proces
 	if err := p.start(); err != nil {
 		return nil, "", err
 	}
-	return p, addr, waitFor(ctx, 60*time.Second, "postgres", func() error {
+	return p, addr, waitFor(ctx, 3*time.Minute, "postgres", func() error {
 		conn, err := pgx.Connect(ctx, postgresURL(addr))
 		if err != nil {
 			return err
@@ -132,7 +132,7 @@ func newRedis(ctx context.Context, folder string, aof bool, found *findings) (p 
 	}
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
-	return p, addr, waitFor(ctx, 30*time.Second, "redis", func() error { return client.Ping(ctx).Err() })
+	return p, addr, waitFor(ctx, 3*time.Minute, "redis", func() error { return client.Ping(ctx).Err() })
 }
 
 // waitFor tries until it works.

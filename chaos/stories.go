@@ -147,7 +147,7 @@ func (l *load) prepare(ctx context.Context) error {
 func (l *load) run(saying, ctx context.Context) {
 	var all sync.WaitGroup
 	for i := range applications {
-		all.Go(func() { l.application(saying, ctx, i) })
+		all.Go(func() { l.applications(saying, ctx, i) })
 	}
 	for i := range announcers {
 		all.Go(func() { l.announce(saying, ctx, i) })
@@ -166,13 +166,21 @@ func spread(r *rand.Rand, d time.Duration) time.Duration {
 	return d/2 + time.Duration(r.Int64N(int64(d)))
 }
 
-// application goes from step to step; each is posted when the last was acknowledged, so their order is known.
-func (l *load) application(saying, ctx context.Context, number int) {
+// applications is one application after the other.
+func (l *load) applications(saying, ctx context.Context, number int) {
 	r := l.random(100 + uint64(number))
-	name := fmt.Sprintf("a%02d", number)
+	for n := 1; saying.Err() == nil; n++ {
+		l.application(saying, ctx, r, fmt.Sprintf("a%02d.%d", number, n))
+	}
+}
+
+// application goes from step to step; each is posted when the last was acknowledged, so their order is known. It ends: what is forgotten
+// of it is told with no later step.
+func (l *load) application(saying, ctx context.Context, r *rand.Rand, name string) {
 	borrower := one(r, l.ledger.people[:borrowers])
 	from := "draft"
-	for n := 1; rest(saying, spread(r, statusEvery)); n++ {
+	steps := 2 + r.IntN(7)
+	for n := 1; n <= steps && rest(saying, spread(r, statusEvery)); n++ {
 		e := &event{id: fmt.Sprintf("%s-%d", name, n), kind: "status", chain: name, recipients: []string{borrower.id}}
 		notify := []string{}
 		if r.IntN(5) == 0 {
