@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -34,12 +35,15 @@ type process struct {
 	mu      sync.Mutex
 	cmd     *exec.Cmd
 	ended   chan struct{}
+	begin   int64     // where its log begins since its start
 	asked   bool      // its end
 	over    bool      // it isn't started any more
 	frozen  time.Time // when it was last frozen or thawed
 	excuses int       // reasons why it may end by itself
 	excused time.Time // until when it may, after the last of them
 }
+
+func (p *process) log() string { return filepath.Join(p.found.history.folder, p.name+".log") }
 
 // start starts it unless it runs.
 func (p *process) start() error {
@@ -57,12 +61,16 @@ func (p *process) startLocked() error {
 			return fmt.Errorf("start %s: %w", p.name, err)
 		}
 	}
-	log, err := os.OpenFile(filepath.Join(p.found.history.folder, p.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close() // the child has its own
 	fmt.Fprintf(log, "--- started at %s\n", p.found.history.at(time.Now()))
+	begin, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = p.env, p.dir, log, log
 	// A group of its own, so that Ctrl-C reaches this process alone, which then ends them all.
@@ -73,7 +81,7 @@ func (p *process) startLocked() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
-	p.cmd, p.asked, p.ended = cmd, false, make(chan struct{})
+	p.cmd, p.asked, p.ended, p.begin = cmd, false, make(chan struct{}), begin
 	go p.watch(cmd, p.ended)
 	return nil
 }
@@ -143,7 +151,7 @@ func (p *process) stop() {
 		p.mu.Unlock()
 		return
 	}
-	cmd, ended := p.cmd, p.ended
+	cmd, ended, begin := p.cmd, p.ended, p.begin
 	p.asked = true
 	p.mu.Unlock()
 	begun := time.Now()
@@ -164,6 +172,9 @@ func (p *process) stop() {
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
 		return // another fault's
+	}
+	if log, err := os.Stat(p.log()); err == nil && log.Size() == begin {
+		return // it hadn't come so far that it knows of SIGTERM, which takes seconds on a busy machine
 	}
 	if cmd.ProcessState.ExitCode() != 0 {
 		p.found.add(broken, "%s after SIGTERM: %s", p.name, cmd.ProcessState)
