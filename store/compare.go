@@ -104,7 +104,7 @@ func (c *comparison) queue(ctx context.Context) error {
 		return err
 	}
 	var behind []string
-	err = c.q.all(ctx, &behind, `SELECT id FROM users WHERE derived < changed`)
+	err = c.q.all(ctx, &behind, `SELECT id FROM users WHERE derived < changed ORDER BY id`)
 	if err != nil {
 		return err
 	}

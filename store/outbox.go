@@ -120,7 +120,7 @@ func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed
 	if len(added) == len(rows) {
 		return nil, added, nil
 	}
-	stored, err := tx.statusChanges(ctx, tx.in("id"), tx.list(pluck(rows, func(c StatusChange) string { return c.ID })))
+	stored, err := tx.statusChanges(ctx, tx.in("id"), "", tx.list(pluck(rows, func(c StatusChange) string { return c.ID })))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,8 +149,8 @@ func (c StatusChange) repeats(old StatusChange) bool {
 		(c.Reason == old.Reason || old.pruned) && stamp(c.OccurredAt).Equal(old.OccurredAt) && slices.Equal(c.Notify, old.Notify)
 }
 
-// statusChanges reads status changes in the order of arrival.
-func (q queryer) statusChanges(ctx context.Context, condition string, args ...any) ([]StatusChange, error) {
+// statusChanges reads status changes in the order of arrival. What limits them comes behind the condition's arguments.
+func (q queryer) statusChanges(ctx context.Context, condition, limit string, args ...any) ([]StatusChange, error) {
 	var list []StatusChange
 	err := q.each(ctx, func(row scanner) error {
 		var c StatusChange
@@ -169,7 +169,7 @@ func (q queryer) statusChanges(ctx context.Context, condition string, args ...an
 			COALESCE(body_hash, ''), pruned_at IS NOT NULL
 		FROM status_changes
 		WHERE `+condition+`
-		ORDER BY seq`, args...)
+		ORDER BY seq`+limit, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read status changes: %w", err)
 	}

@@ -16,12 +16,14 @@ type RunProgress struct {
 
 // AnyDue says whether a reminder is due that isn't parked, also one that somebody else has just locked.
 func (db *DB) AnyDue(ctx context.Context) (bool, error) {
-	var due bool
-	err := db.query().get(ctx, &due, `SELECT EXISTS (SELECT 1 FROM due_reminders WHERE next_at <= ? AND parked_at IS NULL)`, db.Now())
+	// The first of the index. Asked for any row by an instant that it doesn't know beforehand, PostgreSQL expects to meet one at
+	// once and reads the whole queue where none is due.
+	var first instant
+	err := db.query().each(ctx, func(row scanner) error { return row.Scan(&first) }, `SELECT min(next_at) FROM due_reminders WHERE parked_at IS NULL`)
 	if err != nil {
 		return false, fmt.Errorf("look for due reminders: %w", err)
 	}
-	return due, nil
+	return !first.IsZero() && !first.After(db.Now()), nil
 }
 
 // BeginProgress notes on a tick how many reminders are due beside those that its run has settled.

@@ -82,9 +82,6 @@ const outboxPending = `
 	UNION ALL
 	SELECT created_at FROM notification_requests WHERE done_at IS NULL AND parked_at IS NULL`
 
-// staleLoans are active loans that follow an older policy: a range of loans_policy.
-const staleLoans = `FROM loans WHERE policy_version < (SELECT COALESCE(max(version), 0) FROM policies) AND status = 'active'`
-
 // backlog reads counts that a partial index holds each.
 func (q queryer) backlog(ctx context.Context, now time.Time) (Backlog, error) {
 	var b Backlog
@@ -102,6 +99,11 @@ func (q queryer) backlog(ctx context.Context, now time.Time) (Backlog, error) {
 		return Backlog{}, err
 	}
 	b.OldestDue, b.OldestPending = oldestDue.pointer(), oldestPending.pointer()
+	// As an argument of its own PostgreSQL knows how few loans there are below it.
+	var version int64
+	if err := q.get(ctx, &version, `SELECT COALESCE(max(version), 0) FROM policies`); err != nil {
+		return Backlog{}, err
+	}
 	for _, count := range []struct {
 		into  *int64
 		query string
@@ -111,14 +113,13 @@ func (q queryer) backlog(ctx context.Context, now time.Time) (Backlog, error) {
 			+ (SELECT count(*) FROM notification_requests WHERE parked_at IS NOT NULL)`},
 		{&b.PendingTicks, `SELECT count(*) FROM ticks WHERE done_at IS NULL`},
 		{&b.Summaries, `SELECT count(*) FROM summary_items`},
-		{&b.StaleLoans, `SELECT count(*) ` + staleLoans},
 		{&b.StalePeople, `SELECT count(*) FROM users WHERE derived < changed`},
 	} {
 		if err := q.get(ctx, count.into, count.query); err != nil {
 			return Backlog{}, err
 		}
 	}
-	return b, nil
+	return b, q.get(ctx, &b.StaleLoans, `SELECT count(*) FROM loans WHERE policy_version < ? AND status = 'active'`, version)
 }
 
 // Idle says whether nothing is left to do for the present instant: no status change, request or tick that isn't done,
@@ -129,8 +130,8 @@ func (db *DB) Idle(ctx context.Context) (bool, error) {
 	err := db.query().get(ctx, &busy, `
 		SELECT EXISTS (SELECT 1 FROM ticks WHERE done_at IS NULL)
 			OR EXISTS (`+outboxPending+`)
-			OR EXISTS (SELECT 1 `+staleLoans+`)
-			OR EXISTS (SELECT 1 FROM users WHERE derived < changed)`)
+			OR COALESCE((SELECT min(policy_version) FROM loans WHERE status = 'active') < (SELECT max(version) FROM policies), FALSE)
+			OR (SELECT min(id) FROM users WHERE derived < changed) IS NOT NULL`)
 	if err != nil {
 		return false, fmt.Errorf("look for work: %w", err)
 	}

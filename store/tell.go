@@ -57,12 +57,8 @@ func (db *DB) tellChanges(ctx context.Context, applicationID string, limit int,
 		if err != nil {
 			return ignoreNotFound(err)
 		}
-		changes, err := tx.statusChanges(ctx, `seq IN (
-			SELECT seq
-			FROM status_changes
-			WHERE application_id = ? AND done_at IS NULL AND parked_at IS NULL
-			ORDER BY seq
-			LIMIT ?)`, applicationID, limit)
+		// A range of status_changes_pending, which is in that order.
+		changes, err := tx.statusChanges(ctx, `application_id = ? AND done_at IS NULL AND parked_at IS NULL`, ` LIMIT ?`, applicationID, limit)
 		if err != nil || len(changes) == 0 {
 			return err
 		}
