@@ -34,7 +34,7 @@ func (db *DB) UseClock(ctx context.Context, kind string) error {
 		return fmt.Errorf("use clock: %w", err)
 	}
 	if seen != kind {
-		return fmt.Errorf("this database has run on a %s clock and can't go on with a %s one: use another database", seen, kind)
+		return fmt.Errorf("this database has run on a %s clock and can't go on with a %s one: %w", seen, kind, ErrOtherClock)
 	}
 	return nil
 }

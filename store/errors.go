@@ -17,6 +17,8 @@ var (
 	ErrStale = errors.New("older than what is stored")
 	// ErrConflict: the id is known with another body. Nothing was changed.
 	ErrConflict = errors.New("the same id was used with another body")
+	// ErrOtherClock: the database has run on the other kind of clock.
+	ErrOtherClock = errors.New("use another database")
 	// ErrCursor: the cursor of a list is no cursor, or one of another list.
 	ErrCursor = errors.New("not a cursor of this list")
 )

@@ -106,9 +106,12 @@ func (p *Parts) Prepare(ctx context.Context) error {
 	for {
 		err := p.Store.Migrate(ctx)
 		if err == nil {
-			return p.claim(ctx)
+			err = p.claim(ctx)
 		}
-		if ctx.Err() != nil {
+		switch {
+		case err == nil || errors.Is(err, store.ErrOtherClock):
+			return err
+		case ctx.Err() != nil:
 			return ctx.Err()
 		}
 		p.Log.Warn("database not ready; trying again", "error", err)
