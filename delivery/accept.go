@@ -64,6 +64,10 @@ func (h socketHandler) Accept(ctx context.Context, hs *socket.Handshake) socket.
 	if r != nil {
 		return refuse(r)
 	}
+	if wait, ok := h.p.opens.Allow(user.UserID); !ok {
+		h.p.metrics.limited.WithLabelValues(limitedSocket).Inc()
+		return refuse(&refusal{http.StatusTooManyRequests, closeTooMany, "too_many_requests", "this user opens connections too fast", wait})
+	}
 	s := newSession(user.UserID, user.IssuedAt, user.ExpiresAt)
 	query, err := url.ParseQuery(hs.Query)
 	if err != nil {
@@ -108,7 +112,7 @@ type refusal struct {
 var (
 	refusedOrigin   = &refusal{http.StatusForbidden, closeForbidden, "forbidden", "this origin is not one of ALLOWED_ORIGINS", 0}
 	refusedDraining = &refusal{http.StatusServiceUnavailable, closeRestarting, "unavailable", "this server is going away", time.Second}
-	refusedAddress  = &refusal{http.StatusTooManyRequests, closeTooMany, "too_many_connections", "this address has too many connections",
+	refusedAddress  = &refusal{http.StatusTooManyRequests, closeTooMany, "too_many_connections", "this address has too many connections, or opens them too fast",
 		30 * time.Second}
 )
 

@@ -161,7 +161,9 @@ func TestADeafClientAmongMany(t *testing.T) {
 // What connections leave behind is nothing, however they come and go. DUEBELL_TEST_CHURN=100000 does it as often.
 func TestChurnLeavesNothingInThePusher(t *testing.T) {
 	cycles := scaled("DUEBELL_TEST_CHURN", 5000)
-	r := start(t, testenv.SQLite(t), "embedded", func(o *Options) { o.HandshakeTimeout = time.Second })
+	r := start(t, testenv.SQLite(t), "embedded", func(o *Options) {
+		o.HandshakeTimeout, o.MaxRequestsPerSecond = time.Second, 1<<20
+	})
 	tokens := make([]string, 50)
 	for i := range tokens {
 		tokens[i] = r.token(t, fmt.Sprintf("churn%d", i))

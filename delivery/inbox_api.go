@@ -32,28 +32,28 @@ func (p *Pusher) handler() http.Handler {
 	route := func(path string, methods map[string]userHandler) {
 		mux.Handle(path, p.route(methods))
 	}
-	const notifications = "/v1/notifications"
-	route(notifications, map[string]userHandler{"GET": p.list})
-	route(notifications+"/unread-count", map[string]userHandler{"GET": p.counts})
-	route(notifications+"/read-all", map[string]userHandler{"POST": p.upTo(p.store.ReadAll)})
-	route(notifications+"/seen", map[string]userHandler{"POST": p.upTo(p.store.Seen)})
-	route(notifications+"/{id}", map[string]userHandler{"DELETE": p.one(p.store.Delete)})
-	for action, do := range map[string]func(ctx context.Context, user, id string) (store.Counts, error){
-		"read": func(ctx context.Context, user, id string) (store.Counts, error) {
-			return p.store.MarkRead(ctx, user, []string{id}, true)
-		},
-		"unread": func(ctx context.Context, user, id string) (store.Counts, error) {
-			return p.store.MarkRead(ctx, user, []string{id}, false)
-		},
-		"archive": func(ctx context.Context, user, id string) (store.Counts, error) {
-			return p.store.Archive(ctx, user, id, true)
-		},
-		"unarchive": func(ctx context.Context, user, id string) (store.Counts, error) {
-			return p.store.Archive(ctx, user, id, false)
-		},
-	} {
-		route(notifications+"/{id}/"+action, map[string]userHandler{"POST": p.one(do)})
+	read := func(ctx context.Context, user, id string) (store.Counts, error) {
+		return p.store.MarkRead(ctx, user, []string{id}, true)
 	}
+	unread := func(ctx context.Context, user, id string) (store.Counts, error) {
+		return p.store.MarkRead(ctx, user, []string{id}, false)
+	}
+	archive := func(ctx context.Context, user, id string) (store.Counts, error) {
+		return p.store.Archive(ctx, user, id, true)
+	}
+	unarchive := func(ctx context.Context, user, id string) (store.Counts, error) {
+		return p.store.Archive(ctx, user, id, false)
+	}
+	// Each path is written out: a test holds them against the published document.
+	route("/v1/notifications", map[string]userHandler{"GET": p.list})
+	route("/v1/notifications/unread-count", map[string]userHandler{"GET": p.counts})
+	route("/v1/notifications/read-all", map[string]userHandler{"POST": p.upTo(p.store.ReadAll)})
+	route("/v1/notifications/seen", map[string]userHandler{"POST": p.upTo(p.store.Seen)})
+	route("/v1/notifications/{id}", map[string]userHandler{"DELETE": p.one(p.store.Delete)})
+	route("/v1/notifications/{id}/read", map[string]userHandler{"POST": p.one(read)})
+	route("/v1/notifications/{id}/unread", map[string]userHandler{"POST": p.one(unread)})
+	route("/v1/notifications/{id}/archive", map[string]userHandler{"POST": p.one(archive)})
+	route("/v1/notifications/{id}/unarchive", map[string]userHandler{"POST": p.one(unarchive)})
 	route("/v1/preferences", map[string]userHandler{"GET": p.getPreferences, "PUT": p.putPreferences})
 	route("/v1/stream", map[string]userHandler{"GET": p.stream})
 	mux.HandleFunc(socketPath, func(w http.ResponseWriter, _ *http.Request) {
@@ -107,7 +107,7 @@ func (p *Pusher) route(methods map[string]userHandler) http.Handler {
 		}
 		user, err := p.authenticate(r)
 		if err != nil {
-			problem.WriteError(w, p.log, err)
+			problem.WriteError(w, p.log, p.unlessTooOften(r, err))
 			return
 		}
 		do(w, r, user)
@@ -140,11 +140,28 @@ func (p *Pusher) cors(w http.ResponseWriter, r *http.Request, allow string) bool
 	return false
 }
 
-// authenticate says whose request this is. The error is a problem.Problem.
+// unlessTooOften is the answer to a request whose token was refused: that, or 429 where too many such come from its address.
+func (p *Pusher) unlessTooOften(r *http.Request, err error) error {
+	refusal, _ := errors.AsType[problem.Problem](err)
+	if refusal.Status != http.StatusUnauthorized && refusal.Status != http.StatusForbidden {
+		return err
+	}
+	if wait, ok := p.server.Begin(r); !ok {
+		p.metrics.limited.WithLabelValues(limitedAddress).Inc()
+		return problem.TooManyRequests("too many requests without a good token come from this address", wait)
+	}
+	return err
+}
+
+// authenticate says whose request this is, if that user may make one now. The error is a problem.Problem.
 func (p *Pusher) authenticate(r *http.Request) (auth.UserToken, error) {
 	user, err := p.verifier.User(r.Context(), auth.BearerFromRequest(r))
 	if err != nil {
 		return user, auth.Problem(r, err)
+	}
+	// Who has to wait doesn't reach the database. But nothing is taken from a user for a token that was revoked.
+	if wait, ok := p.calls.Peek(user.UserID); !ok {
+		return user, p.tooOften(wait)
 	}
 	notBefore, err := p.store.NotBefore(r.Context(), user.UserID)
 	if err != nil {
@@ -153,7 +170,15 @@ func (p *Pusher) authenticate(r *http.Request) (auth.UserToken, error) {
 	if revoked(user.IssuedAt, notBefore) {
 		return user, problem.Unauthorized("the token was revoked")
 	}
+	if wait, ok := p.calls.Allow(user.UserID); !ok {
+		return user, p.tooOften(wait)
+	}
 	return user, nil
+}
+
+func (p *Pusher) tooOften(wait time.Duration) problem.Problem {
+	p.metrics.limited.WithLabelValues(limitedUser).Inc()
+	return problem.TooManyRequests("this user makes too many requests: try again later", wait)
 }
 
 // unavailable is the answer when the store fails.

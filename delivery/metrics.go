@@ -42,6 +42,13 @@ const (
 	overEverywhere = "everywhere"
 )
 
+// Who came too often.
+const (
+	limitedUser    = "user"    // requests
+	limitedSocket  = "socket"  // sockets of a user
+	limitedAddress = "address" // requests without a good token
+)
+
 type pusherMetrics struct {
 	framesSent      prometheus.Counter
 	catchups        *prometheus.CounterVec
@@ -54,6 +61,7 @@ type pusherMetrics struct {
 	ended           *prometheus.CounterVec
 	refused         *prometheus.CounterVec
 	overLimit       *prometheus.CounterVec
+	limited         *prometheus.CounterVec
 	storeErrors     prometheus.Counter
 }
 
@@ -104,6 +112,10 @@ func newPusherMetrics(registry prometheus.Registerer, sessions func() float64) *
 			Name: "duebell_user_sessions_over_limit_total",
 			Help: "Sessions that were closed because their user had too many: on this pusher (here), or on all of them (everywhere).",
 		}, []string{"where"}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "duebell_inbox_limited_total",
+			Help: "Requests and sockets that were refused with 429: of a user, or without a good token by address.",
+		}, []string{"by"}),
 		storeErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "duebell_pusher_store_errors_total",
 			Help: "Reads of the database for sessions that failed and were tried again.",
@@ -114,8 +126,11 @@ func newPusherMetrics(registry prometheus.Registerer, sessions func() float64) *
 	}
 	m.overLimit.WithLabelValues(overHere)
 	m.overLimit.WithLabelValues(overEverywhere)
+	for _, by := range []string{limitedUser, limitedSocket, limitedAddress} {
+		m.limited.WithLabelValues(by)
+	}
 	register(registry, m.framesSent, m.catchups, m.heals, m.resets, m.deliverySeconds, m.receiveDropped, m.subscribed,
-		m.requests, m.ended, m.refused, m.overLimit, m.storeErrors,
+		m.requests, m.ended, m.refused, m.overLimit, m.limited, m.storeErrors,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "duebell_sessions",
 			Help: "Sessions that are open, sockets and streams.",

@@ -22,6 +22,7 @@ import (
 	"duebell/delivery/socket"
 	"duebell/internal/auth"
 	"duebell/internal/ops"
+	"duebell/internal/ratelimit"
 )
 
 const socketPath = "/v1/ws"
@@ -45,8 +46,9 @@ type Options struct {
 
 	// AllowedOrigins are scheme://host[:port] of pages that may use the APIs, beside those of the same host.
 	AllowedOrigins []string
-	// TrustedProxies are believed what X-Forwarded-For says of where a client is.
+	// TrustedProxies are believed what they write into X-Forwarded-For of where a client is.
 	TrustedProxies []netip.Prefix
+	ReadForwarded  bool        // what they write is RFC 7239's Forwarded; X-Forwarded-For isn't read then
 	TLS            *tls.Config // nil: TLS ends in front
 
 	PingInterval     time.Duration
@@ -59,6 +61,8 @@ type Options struct {
 	MaxHandshakes        int
 	MaxMessageBytes      int
 	MaxMessagesPerSecond int
+	MaxRequestsPerSecond int // of a user: to the inbox API, and sockets opened; twice as many in a burst
+	MaxConnectsPerSecond int // of an address that has a limit: connections, and requests without a good token
 	MaxSessionsPerUser   int // of all pushers together
 	// MaxConnectionsPerAddress is of this pusher, an IPv6 /64 as one; 0: 1,000, and no limit for private addresses.
 	MaxConnectionsPerAddress int
@@ -88,6 +92,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	number(&o.MaxSessionsPerUser, 20)
+	number(&o.MaxRequestsPerSecond, 100)
 	number(&o.CatchUpLimit, 1000)
 	number(&o.Readers, 4)
 	if o.MaxBodyBytes <= 0 {
@@ -105,6 +110,9 @@ type Pusher struct {
 	origins  map[string]bool
 	metrics  *pusherMetrics
 
+	// What each user may do now. Sockets are apart: a revoked token still opens one, for as long as it takes to look.
+	calls, opens *ratelimit.Limiter[string]
+
 	hub        *hub
 	catchUp    *catchUp
 	protocol   *protocol
@@ -119,7 +127,9 @@ type Pusher struct {
 func New(options Options) *Pusher {
 	options = options.withDefaults()
 	p := &Pusher{options: options, log: options.Log, store: options.Store, verifier: options.Verifier,
-		origins: make(map[string]bool), hub: newHub()}
+		origins: make(map[string]bool), hub: newHub(),
+		calls: ratelimit.New[string](options.MaxRequestsPerSecond, 2*options.MaxRequestsPerSecond),
+		opens: ratelimit.New[string](options.MaxRequestsPerSecond, 2*options.MaxRequestsPerSecond)}
 	for _, origin := range options.AllowedOrigins {
 		p.origins[strings.ToLower(origin)] = true
 	}
@@ -138,7 +148,8 @@ func New(options Options) *Pusher {
 		PingInterval: options.PingInterval, PongTimeout: options.PongTimeout, HandshakeTimeout: options.HandshakeTimeout,
 		MaxHandshakes: options.MaxHandshakes, MaxMessageBytes: options.MaxMessageBytes,
 		MaxMessagesPerSecond: options.MaxMessagesPerSecond,
-		MaxPerAddress:        options.MaxConnectionsPerAddress, TrustedProxies: options.TrustedProxies,
+		MaxConnectsPerSecond: options.MaxConnectsPerSecond,
+		MaxPerAddress:        options.MaxConnectionsPerAddress, TrustedProxies: options.TrustedProxies, ReadForwarded: options.ReadForwarded,
 	}, socketHandler{p}, p.handler())
 	register(options.Registry, p.server)
 	return p

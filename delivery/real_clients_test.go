@@ -42,7 +42,7 @@ func TestClientsOfOtherLanguages(t *testing.T) {
 				return
 			}
 		}
-		t.Skip("Python's websockets isn't installed: python3-websockets on Debian")
+		testenv.Missing(t, "Python's websockets isn't installed: python3-websockets on Debian")
 	})
 }
 

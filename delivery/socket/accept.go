@@ -41,7 +41,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // judge answers an upgrade request whose header is whole. Its goroutine is the reader of c meanwhile; over: it is to
 // end c. request is c's own.
 func (s *Server) judge(ctx context.Context, c *Conn, request []byte, end int) (over bool) {
-	h, upgrade, refused := parseUpgrade(request[:end], s.cfg.MaxHeaders)
+	h, upgrade, refused := parseUpgrade(request[:end], s.cfg.MaxHeaders, s.cfg.proxyHeader())
 	if refused != nil {
 		c.refuse(refused)
 		return false
@@ -51,7 +51,7 @@ func (s *Server) judge(ctx context.Context, c *Conn, request []byte, end int) (o
 		return false
 	}
 	h.RemoteAddr, h.TLS = c.RemoteAddr(), s.cfg.TLS != nil
-	h.Client = s.addresses.client(h.RemoteAddr.Addr(), h.ForwardedFor)
+	h.Client = s.addresses.client(h.RemoteAddr.Addr(), h.Forwarded)
 	if s.waiting.Add(1) > int64(s.cfg.MaxPending) {
 		s.waiting.Add(-1)
 		c.refuse(serverBusy)
@@ -59,8 +59,9 @@ func (s *Server) judge(ctx context.Context, c *Conn, request []byte, end int) (o
 	}
 	ctx, cancel := context.WithDeadline(ctx, s.at(c.seen.Load()+s.ticks.handshake))
 	defer cancel()
-	if h.Crowded = !s.addresses.enter(h.Client); h.Crowded {
-		s.crowded(&c.loop.count, h.Client)
+	if why := s.addresses.enter(h.Client); why != entered {
+		h.Crowded = true
+		s.turnAway(&c.loop.count, h.Client, why)
 	}
 	verdict, refused := s.ask(ctx, &h)
 	s.waiting.Add(-1)

@@ -90,7 +90,7 @@ func remoteOf(sa unix.Sockaddr) netip.AddrPort {
 func (s *Server) adopt(ctx context.Context, fd int, remote netip.AddrPort, buf []byte) {
 	n := s.nextLoop.Add(1)
 	if !s.addresses.arrive(remote.Addr()) {
-		s.crowded(&s.loops[int(n)%(len(s.loops)-1)].count, remote.Addr())
+		s.turnAway(&s.loops[int(n)%(len(s.loops)-1)].count, remote.Addr(), crowded)
 		closeDescriptor(fd)
 		return
 	}

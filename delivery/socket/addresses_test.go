@@ -10,8 +10,10 @@ import (
 	"testing"
 )
 
+var testProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48")}
+
 func TestClientOfAForwardedRequest(t *testing.T) {
-	a := newAddresses(1, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48")})
+	a := newAddresses(&Config{MaxPerAddress: 1, MaxConnectsPerSecond: 1, TrustedProxies: testProxies})
 	for _, c := range []struct{ peer, forwarded, want string }{
 		{"198.51.100.7", "", "198.51.100.7"},
 		{"198.51.100.7", "203.0.113.1", "198.51.100.7"}, // anybody can write that
@@ -38,6 +40,73 @@ func TestClientOfAForwardedRequest(t *testing.T) {
 	}
 }
 
+func TestClientOfARequestWithForwarded(t *testing.T) {
+	a := newAddresses(&Config{MaxPerAddress: 1, MaxConnectsPerSecond: 1, TrustedProxies: testProxies, ReadForwarded: true})
+	for _, c := range []struct{ peer, forwarded, want string }{
+		{"198.51.100.7", "for=203.0.113.1", "198.51.100.7"}, // anybody can write that
+		{"10.0.0.1", "", "10.0.0.1"},
+		{"10.0.0.1", "for=203.0.113.1", "203.0.113.1"},
+		{"10.0.0.1", "FOR=203.0.113.1", "203.0.113.1"},
+		{"10.0.0.1", `proto=https;for="203.0.113.1:4711" ; by=10.0.0.1;host="a, b;c=d"`, "203.0.113.1"},
+		{"10.0.0.1", `for="[2001:db8:2::5]:443";proto=http`, "2001:db8:2::5"},
+		{"10.0.0.1", `for="[2001:db8:2::5]"`, "2001:db8:2::5"},
+		{"10.0.0.1", "for=9.9.9.9, for=203.0.113.1", "203.0.113.1"}, // the client wrote the first
+		{"10.0.0.1", "for=9.9.9.9,for=203.0.113.1;by=10.2.3.4 , for=10.2.3.4,for=10.0.0.9", "203.0.113.1"},
+		{"10.0.0.1", "for=10.0.0.2", "10.0.0.2"}, // nobody but proxies
+		// What a client wrote changes nothing of what the proxy wrote after it.
+		{"10.0.0.1", `for="9.9.9.9, for=203.0.113.1`, "203.0.113.1"},
+		{"10.0.0.1", `for="9.9.9.9\", for=203.0.113.1`, "203.0.113.1"},
+		{"10.0.0.1", `for="9.9.9.9\, for="203.0.113.1"`, "203.0.113.1"},
+		{"10.0.0.1", `;;=",\, for=203.0.113.1;host="x\", for=9.9.9.9;x=\""`, "203.0.113.1"},
+		{"10.0.0.1", `for=203.0.113.1;host="x\\"`, "203.0.113.1"},
+		// The proxy doesn't say.
+		{"10.0.0.1", "for=203.0.113.1, for=unknown", "10.0.0.1"},
+		{"10.0.0.1", `for=203.0.113.1, for="_gazonk"`, "10.0.0.1"},
+		{"10.0.0.1", "for=203.0.113.1, proto=https", "10.0.0.1"},
+		{"10.0.0.1", "for=203.0.113.1,", "10.0.0.1"},
+		{"10.0.0.1", "203.0.113.1", "10.0.0.1"},
+		{"10.0.0.1", "for=203.0.113.1;for=9.9.9.9", "10.0.0.1"},
+		{"10.0.0.1", `for="203.0.113\.1"`, "10.0.0.1"},
+		{"10.0.0.1", `for=""203.0.113.1""`, "10.0.0.1"},
+		{"10.0.0.1", strings.Repeat(`";,`, 3000), "10.0.0.1"},
+	} {
+		if got := a.client(netip.MustParseAddr(c.peer), c.forwarded); got.String() != c.want {
+			t.Errorf("%s for %.60q: %s, want %s", c.peer, c.forwarded, got, c.want)
+		}
+	}
+}
+
+// Whatever a client writes into the header, what the proxy adds to it decides; and from anybody else nothing is believed.
+func FuzzForwarded(f *testing.F) {
+	f.Add("9.9.9.9")
+	f.Add("9.9.9.9, 10.0.0.3")
+	f.Add("for=9.9.9.9;proto=https")
+	f.Add(`for="[2001:db8::1]:1", for="10.0.0.1`)
+	f.Add(`for="\\\", for=\"`)
+	f.Add(`"`)
+	f.Fuzz(func(t *testing.T, wrote string) {
+		proxy, stranger := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("198.51.100.7")
+		for _, c := range []struct {
+			forwarded bool
+			adds      []string
+		}{
+			{false, []string{"203.0.113.1", "203.0.113.1:80", "203.0.113.1, 10.0.0.2"}},
+			{true, []string{"for=203.0.113.1", `for="203.0.113.1:80";host="a,;b=\"";proto=https`, `by="[2001:db8:1::1]";for=203.0.113.1, for=10.0.0.2`}},
+		} {
+			a := newAddresses(&Config{MaxPerAddress: 1, MaxConnectsPerSecond: 1, TrustedProxies: testProxies, ReadForwarded: c.forwarded})
+			if got := a.client(stranger, wrote); got != stranger {
+				t.Errorf("%v: a stranger is believed to be %s", c, got)
+			}
+			a.client(proxy, wrote) // a client in the proxies' own network: anything but a crash
+			for _, own := range c.adds {
+				if got := a.client(proxy, wrote+", "+own); got.String() != "203.0.113.1" {
+					t.Errorf("%q before %q: %s", wrote, own, got)
+				}
+			}
+		}
+	})
+}
+
 func TestAddressesThatCountAsOne(t *testing.T) {
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}
 	for _, c := range []struct {
@@ -61,23 +130,23 @@ func TestAddressesThatCountAsOne(t *testing.T) {
 		{0, "198.51.100.7", "198.51.100.7", false},
 		{0, "2001:db8::1", "2001:db8::1", false},
 	} {
-		a := newAddresses(c.limit, proxies)
+		a := newAddresses(&Config{MaxPerAddress: c.limit, MaxConnectsPerSecond: 1000, TrustedProxies: proxies})
 		a.limit = 1
 		first, second := netip.MustParseAddr(c.first), netip.MustParseAddr(c.second)
-		if !a.enter(first) {
+		if a.enter(first) != entered {
 			t.Fatalf("%+v: none may enter", c)
 		}
 		if !a.arrive(second) {
 			t.Errorf("%+v: what has begun has a limit of its own", c)
 		}
 		a.settle(second)
-		if got := a.enter(second); got != c.room {
+		if got := a.enter(second) == entered; got != c.room {
 			t.Errorf("%+v: got %v", c, got)
 		} else if got {
 			a.leave(second)
 		}
 		a.leave(first)
-		if !a.enter(second) {
+		if a.enter(second) != entered {
 			t.Errorf("%+v: no room after the first has left", c)
 		}
 		a.leave(second)
@@ -100,6 +169,13 @@ func (a *addresses) len() (n int) {
 func (s *server) crowdedOut() (n uint64) {
 	for _, l := range s.everyLoop() {
 		n += l.count.crowded.Load()
+	}
+	return n
+}
+
+func (s *server) tooHasty() (n uint64) {
+	for _, l := range s.everyLoop() {
+		n += l.count.hasty.Load()
 	}
 	return n
 }
@@ -139,6 +215,47 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 			for _, c := range []*client{open[0], open[2]} {
 				c.echo("undisturbed")
 			}
+		})
+
+		t.Run("OneHeaderIsRead", func(t *testing.T) {
+			var client atomic.Value
+			for _, c := range []struct {
+				read       bool
+				header     string
+				wantClient string
+			}{
+				{false, forwarded + "Forwarded: for=9.9.9.9\r\n", "203.0.113.1"},
+				{true, forwarded + "Forwarded: for=9.9.9.9\r\nforwarded: for=\"203.0.113.8:80\"\r\n", "203.0.113.8"},
+				{true, forwarded, "127.0.0.1"},
+				{false, "Forwarded: for=9.9.9.9\r\n", "127.0.0.1"},
+			} {
+				s := start(t, p, Config{TrustedProxies: local, ReadForwarded: c.read}, &app{accept: func(_ context.Context, h *Handshake) Verdict {
+					client.Store(h.Client.String())
+					return Verdict{}
+				}}, nil)
+				s.connect(t, c.header).echo("hi")
+				if got := client.Load(); got != c.wantClient {
+					t.Errorf("%+v: the client is %v", c, got)
+				}
+			}
+		})
+
+		t.Run("OpensThemAtABoundedRate", func(t *testing.T) {
+			s := start(t, p, Config{MaxPerAddress: 5, MaxConnectsPerSecond: 1, TrustedProxies: local}, new(app), nil)
+			eventually(t, "it is refused, though none stays", func() bool {
+				c := s.dial(t)
+				c.send([]byte(upgradeRequest + forwarded + "\r\n"))
+				r := c.response()
+				_ = c.Close()
+				return r.StatusCode == http.StatusTooManyRequests && r.Header.Get("Retry-After") != "" && s.tooHasty() > 0
+			})
+			s.connect(t, "X-Forwarded-For: 203.0.113.2\r\n").echo("another address")
+			eventually(t, "after a while it may", func() bool {
+				c := s.dial(t)
+				defer c.Close()
+				c.send([]byte(upgradeRequest + forwarded + "\r\n"))
+				return c.response().StatusCode == http.StatusSwitchingProtocols
+			})
 		})
 
 		t.Run("NobodyButAProxyIsBelieved", func(t *testing.T) {

@@ -34,10 +34,16 @@ type Config struct {
 	MaxPerAddress int
 	// TrustedProxies are the addresses from which X-Forwarded-For is believed. They have no limit of their own.
 	TrustedProxies []netip.Prefix
-	MaxHandshakes  int // Handler.Accept at once: 1,024
-	MaxPending     int // connections whose header isn't whole; a new one ends the oldest: 4,096
-	MaxHeaderBytes int // of a request: 8 KB
-	MaxHeaders     int // of an upgrade request: 64
+	// ReadForwarded: what they write is RFC 7239's Forwarded. One of the two headers is read, never both: a proxy that writes
+	// one lets through what a client wrote into the other.
+	ReadForwarded bool
+	// MaxConnectsPerSecond bounds how fast an address opens connections, where it has a limit; in a burst twice as many, or as many
+	// as it may have: 100
+	MaxConnectsPerSecond int
+	MaxHandshakes        int // Handler.Accept at once: 1,024
+	MaxPending           int // connections whose header isn't whole; a new one ends the oldest: 4,096
+	MaxHeaderBytes       int // of a request: 8 KB
+	MaxHeaders           int // of an upgrade request: 64
 
 	MaxMessageBytes      int // 64 KB
 	MaxFragments         int // frames of one message: 64
@@ -45,6 +51,14 @@ type Config struct {
 	// MaxBuffered bounds the bytes of unfinished messages over all connections; who would pass it is closed with
 	// 1013. 64 MB
 	MaxBuffered int
+}
+
+// proxyHeader is what trusted proxies write.
+func (c *Config) proxyHeader() string {
+	if c.ReadForwarded {
+		return "Forwarded"
+	}
+	return "X-Forwarded-For"
 }
 
 func (c Config) withDefaults() Config {
@@ -78,6 +92,7 @@ func (c Config) withDefaults() Config {
 	}
 	number(&c.MaxConns, defaultMaxConns())
 	number(&c.MaxWebConns, (c.MaxConns+1)/2)
+	number(&c.MaxConnectsPerSecond, 100)
 	number(&c.MaxHandshakes, 1024)
 	number(&c.MaxPending, 4096)
 	number(&c.MaxHeaderBytes, 8<<10)

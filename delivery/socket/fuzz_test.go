@@ -122,7 +122,7 @@ func FuzzHandshake(f *testing.F) {
 		if where != toUpgrade || end == 0 {
 			return
 		}
-		h, upgrade, refused := parseUpgrade(request[:end], 64)
+		h, upgrade, refused := parseUpgrade(request[:end], 64, "X-Forwarded-For")
 		if refused != nil {
 			if _, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(refused.response())), nil); err != nil {
 				t.Fatalf("the refusal isn't HTTP: %v", err)

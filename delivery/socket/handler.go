@@ -33,12 +33,14 @@ type Handshake struct {
 	Host, Origin  string
 	Authorization string
 	// Protocols is the Sec-WebSocket-Protocol list as sent, with commas.
-	Protocols    string
-	ForwardedFor string // X-Forwarded-For, all of them with commas between
-	UserAgent    string
-	RemoteAddr   netip.AddrPort // of the TCP connection
-	Client       netip.Addr     // the same, or what trusted proxies say
-	// Crowded says that Client has as many connections as one may have. Accept may choose how to refuse; if it doesn't
+	Protocols string
+	// Forwarded is what proxies wrote into X-Forwarded-For, or into Forwarded where Config says so, all of them with commas
+	// between.
+	Forwarded  string
+	UserAgent  string
+	RemoteAddr netip.AddrPort // of the TCP connection
+	Client     netip.Addr     // the same, or what trusted proxies say
+	// Crowded says that Client has as many connections as one may have, or opens them too fast. Accept may choose how to refuse; if it doesn't
 	// refuse, the answer is 429.
 	Crowded bool
 	TLS     bool

@@ -56,9 +56,9 @@ func headerEnd(b []byte, from int) int {
 	}
 }
 
-// parseUpgrade reads the header of a request for Config.Path. upgrade is false where the client doesn't ask for a
+// parseUpgrade reads the header of a request for Config.Path. proxyHeader is the one that becomes Handshake.Forwarded. upgrade is false where the client doesn't ask for a
 // WebSocket; then it is net/http's. The strings of h are those bytes of b, which must not change while they are used.
-func parseUpgrade(b []byte, maxHeaders int) (h Handshake, upgrade bool, refused *refusal) {
+func parseUpgrade(b []byte, maxHeaders int, proxyHeader string) (h Handshake, upgrade bool, refused *refusal) {
 	lines := unsafe.String(unsafe.SliceData(b), len(b))
 	line, lines, ok := cutLine(lines)
 	target, version, ok2 := strings.Cut(strings.TrimPrefix(line, "GET "), " ")
@@ -85,6 +85,9 @@ func parseUpgrade(b []byte, maxHeaders int) (h Handshake, upgrade bool, refused 
 		value = strings.Trim(value, " \t")
 		if !ok || !isToken(name) || !isText(value) {
 			return h, true, badRequest("a header line is malformed")
+		}
+		if len(name) == len(proxyHeader) && strings.EqualFold(name, proxyHeader) {
+			h.Forwarded = joinList(h.Forwarded, value)
 		}
 		switch len(name) { // spares most comparisons
 		case len("Host"):
@@ -114,10 +117,6 @@ func parseUpgrade(b []byte, maxHeaders int) (h Handshake, upgrade bool, refused 
 			}
 		case len("Content-Length"):
 			body = body || strings.EqualFold(name, "Content-Length") && value != "0"
-		case len("X-Forwarded-For"):
-			if strings.EqualFold(name, "X-Forwarded-For") {
-				h.ForwardedFor = joinList(h.ForwardedFor, value)
-			}
 		case len("Sec-WebSocket-Key"): // and Transfer-Encoding
 			if strings.EqualFold(name, "Sec-WebSocket-Key") {
 				h.key = value
@@ -249,7 +248,7 @@ var (
 		header: "Retry-After: 1\r\n"}
 	serverDrains = &refusal{status: http.StatusServiceUnavailable, code: "unavailable", detail: "this server is stopping: try again",
 		header: "Retry-After: 1\r\n"}
-	addressCrowded = &refusal{status: http.StatusTooManyRequests, code: "too_many_connections", detail: "this address has too many connections: try again later",
+	addressCrowded = &refusal{status: http.StatusTooManyRequests, code: "too_many_connections", detail: "this address has too many connections, or opens them too fast: try again later",
 		header: "Retry-After: 30\r\n"}
 	serverFailed = &refusal{status: http.StatusInternalServerError, code: "internal", detail: problem.Internal().Detail}
 )

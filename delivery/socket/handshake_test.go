@@ -18,7 +18,7 @@ func TestHandshake(t *testing.T) {
 		t.Run("TellsTheHandlerWhatWasSent", func(t *testing.T) {
 			got := make(chan string, 1)
 			s := start(t, p, Config{}, &app{accept: func(_ context.Context, h *Handshake) Verdict {
-				parts := []string{h.Path, h.Query, h.Host, h.Origin, h.Authorization, h.Protocols, h.ForwardedFor, h.UserAgent,
+				parts := []string{h.Path, h.Query, h.Host, h.Origin, h.Authorization, h.Protocols, h.Forwarded, h.UserAgent,
 					strings.Join(slices.Collect(h.Offers()), "+"), h.RemoteAddr.Addr().String()}
 				got <- strings.Join(parts, "|")
 				if h.TLS != p.tls || h.RemoteAddr.Port() == 0 {

@@ -9,10 +9,10 @@ import (
 
 // counters of a loop: each loop has its own, so that they don't share cache lines.
 type counters struct {
-	accepted, crowded, evicted, expired, refused, web atomic.Uint64
-	opened, received, written, full, pings            atomic.Uint64
-	closedBy                                          [len(closeCodes) + 1]atomic.Uint64
-	_                                                 [64]byte
+	accepted, crowded, hasty, evicted, expired, refused, web atomic.Uint64
+	opened, received, written, full, pings                   atomic.Uint64
+	closedBy                                                 [len(closeCodes) + 1]atomic.Uint64
+	_                                                        [64]byte
 }
 
 // closeCodes are counted by themselves, others together.
@@ -37,6 +37,7 @@ var (
 	descOpened   = desc("opened_total", "WebSocket connections opened.")
 	descRefused  = desc("handshakes_failed_total", "Handshakes that came to nothing: refused by an answer, late, or given up for newer ones.", "why")
 	descCrowded  = desc("address_limit_total", "Connections refused because their address had as many as one may have.")
+	descHasty    = desc("address_rate_total", "Connections refused because their address opened them faster than one may.")
 	descClosed   = desc("closed_total", "WebSocket connections ended, by close code; 1006 broke off.", "code")
 	descReceived = desc("messages_received_total", "Whole messages of clients.")
 	descWritten  = desc("frames_written_total", "Frames taken for clients.")
@@ -50,7 +51,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe is prometheus.Collector's: a Server can be registered.
 func (s *Server) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descConns, descSockets, descBuffered, descAccepted, descWeb, descOpened, descRefused, descCrowded,
+	for _, d := range []*prometheus.Desc{descConns, descSockets, descBuffered, descAccepted, descWeb, descOpened, descRefused, descCrowded, descHasty,
 		descClosed, descReceived, descWritten, descFull, descPings} {
 		ch <- d
 	}
@@ -81,6 +82,7 @@ func (s *Server) Collect(ch chan<- prometheus.Metric) {
 	counter(descRefused, func(n *counters) *atomic.Uint64 { return &n.expired }, "late")
 	counter(descRefused, func(n *counters) *atomic.Uint64 { return &n.evicted }, "given_up")
 	counter(descCrowded, func(n *counters) *atomic.Uint64 { return &n.crowded })
+	counter(descHasty, func(n *counters) *atomic.Uint64 { return &n.hasty })
 	counter(descReceived, func(n *counters) *atomic.Uint64 { return &n.received })
 	counter(descWritten, func(n *counters) *atomic.Uint64 { return &n.written })
 	counter(descFull, func(n *counters) *atomic.Uint64 { return &n.full })

@@ -75,7 +75,7 @@ func NewServer(cfg Config, h Handler, rest http.Handler) *Server {
 	s.ticks.handshake = in(cfg.HandshakeTimeout)
 	s.ticks.frame = in(cfg.FrameTimeout)
 	s.ticks.close = in(cfg.CloseTimeout)
-	s.addresses = newAddresses(cfg.MaxPerAddress, cfg.TrustedProxies)
+	s.addresses = newAddresses(&s.cfg)
 	s.web = newWeb(s, rest)
 	return s
 }

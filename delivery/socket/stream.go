@@ -52,7 +52,7 @@ func (s *Server) adoptStream(ctx context.Context, raw net.Conn) {
 		c.setRemote(netip.AddrPort{})
 	}
 	if peer := c.RemoteAddr().Addr(); !s.addresses.arrive(peer) {
-		s.crowded(&c.loop.count, peer)
+		s.turnAway(&c.loop.count, peer, crowded)
 		_ = raw.Close()
 		return
 	}

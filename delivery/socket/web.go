@@ -88,8 +88,8 @@ func (s *Server) toWeb(c *Conn, read []byte) {
 		return
 	}
 	peer := c.RemoteAddr().Addr()
-	if !s.addresses.enter(peer) {
-		s.crowded(&c.loop.count, peer)
+	if why := s.addresses.enter(peer); why != entered {
+		s.turnAway(&c.loop.count, peer, why)
 		c.refuse(addressCrowded)
 		return
 	}

@@ -31,7 +31,8 @@ type Config struct {
 	PusherTLSCert, PusherTLSKey string // both or neither
 	SchedulerAddr, WorkerAddr   string
 	PusherAddr, PusherOpsAddr   string
-	TrustedProxies              []netip.Prefix // whose X-Forwarded-For is believed
+	TrustedProxies              []netip.Prefix // whose TrustedProxiesHeader is believed
+	TrustedProxiesHeader        string         // "X-Forwarded-For" or Forwarded
 
 	LogLevel  slog.Level
 	LogFormat string // "text", "json" or "": text on a terminal, else json
@@ -48,6 +49,9 @@ type Config struct {
 	MaxHandshakes        int // at once
 	MaxMessageBytes      int // client to server
 	MaxMessagesPerSecond int // of a session
+	// Twice as many in a burst; connections of an address as many as it may have.
+	MaxRequestsPerSecond int // of a user to the inbox API, and sockets
+	MaxConnectsPerSecond int // of an address to a pusher
 	MaxSessionsPerUser   int
 	// MaxConnectionsPerAddress is of a pusher; 0: 1,000, and no limit for addresses that aren't public.
 	MaxConnectionsPerAddress int
@@ -58,6 +62,9 @@ type Config struct {
 
 	TestWrongClock string // see clock.Wrong; empty: the clock is the machine's
 }
+
+// Forwarded is the TrustedProxiesHeader of RFC 7239.
+const Forwarded = "Forwarded"
 
 // Options are what programs differ in.
 type Options struct {

@@ -59,10 +59,12 @@ func TestDefaults(t *testing.T) {
 		DatabaseURL: "sqlite:data/duebell.db", RedisURL: "redis://127.0.0.1:6379/0",
 		UserClaim: "sub", ServiceAudience: "duebell-internal",
 		SchedulerAddr: "127.0.0.1:8090", WorkerAddr: "127.0.0.1:8091", PusherAddr: ":8080", PusherOpsAddr: "127.0.0.1:8092",
-		LogLevel:        slog.LevelInfo,
-		ShutdownTimeout: 25 * time.Second, DrainWindow: 10 * time.Second, PingInterval: 25 * time.Second, PongTimeout: 8 * time.Second,
+		TrustedProxiesHeader: "X-Forwarded-For",
+		LogLevel:             slog.LevelInfo,
+		ShutdownTimeout:      25 * time.Second, DrainWindow: 10 * time.Second, PingInterval: 25 * time.Second, PongTimeout: 8 * time.Second,
 		HandshakeTimeout: 5 * time.Second, SweepInterval: 5 * time.Second,
 		DatabaseConnections: 10, MaxHandshakes: 1024, MaxMessageBytes: 65536, MaxMessagesPerSecond: 50, MaxSessionsPerUser: 20, CatchUpLimit: 1000,
+		MaxRequestsPerSecond: 100, MaxConnectsPerSecond: 100,
 		MaxBodyBytes: 1 << 20, MaxImportBytes: 64 << 20, WorkerConcurrency: 10,
 	}
 	if !reflect.DeepEqual(c, want) {

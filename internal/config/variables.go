@@ -49,6 +49,7 @@ func (c *Config) variables(o Options) []variable {
 		{"PUSHER_TLS_CERT", "", checked(&c.PusherTLSCert, readableFile)},
 		{"PUSHER_TLS_KEY", "", checked(&c.PusherTLSKey, readableFile)},
 		{"TRUSTED_PROXIES", "", list(&c.TrustedProxies, network)},
+		{"TRUSTED_PROXIES_HEADER", "X-Forwarded-For", oneOf(&c.TrustedProxiesHeader, "X-Forwarded-For", Forwarded)},
 
 		{"LOG_LEVEL", "info", level(&c.LogLevel)},
 		{"LOG_FORMAT", "", oneOf(&c.LogFormat, "text", "json")},
@@ -65,6 +66,8 @@ func (c *Config) variables(o Options) []variable {
 		{"MAX_HANDSHAKES", "1024", number(&c.MaxHandshakes, 1)},
 		{"MAX_MESSAGE_BYTES", "65536", number(&c.MaxMessageBytes, 1024)},
 		{"MAX_MESSAGES_PER_SECOND", "50", number(&c.MaxMessagesPerSecond, 1)},
+		{"MAX_REQUESTS_PER_SECOND", "100", number(&c.MaxRequestsPerSecond, 1)},
+		{"MAX_CONNECTS_PER_SECOND", "100", number(&c.MaxConnectsPerSecond, 1)},
 		{"MAX_SESSIONS_PER_USER", "20", number(&c.MaxSessionsPerUser, 1)},
 		{"MAX_CONNECTIONS_PER_ADDRESS", "", number(&c.MaxConnectionsPerAddress, 1)},
 		{"CATCH_UP_LIMIT", "1000", number(&c.CatchUpLimit, 1)},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"time"
 )
 
 // ContentType is the media type of RFC 9457 documents.
@@ -24,7 +26,8 @@ type Problem struct {
 	Code   string       `json:"code,omitempty"`
 	Errors []FieldError `json:"errors,omitempty"`
 
-	challenge string // WWW-Authenticate, RFC 6750
+	challenge  string // WWW-Authenticate, RFC 6750
+	retryAfter int    // seconds; 0: not said
 }
 
 // FieldError is one thing that is wrong with one field of a request.
@@ -108,9 +111,11 @@ func Unprocessable(fields ...FieldError) Problem {
 	return p
 }
 
-// TooManyRequests answers 429.
-func TooManyRequests(detail string) Problem {
-	return New(http.StatusTooManyRequests, "too_many_requests", detail)
+// TooManyRequests answers 429 with Retry-After, in whole seconds that aren't too early.
+func TooManyRequests(detail string, wait time.Duration) Problem {
+	p := New(http.StatusTooManyRequests, "too_many_requests", detail)
+	p.retryAfter = max(int((wait+time.Second-1)/time.Second), 1)
+	return p
 }
 
 // Unavailable answers 503: try again later.
@@ -138,6 +143,9 @@ func Write(w http.ResponseWriter, p Problem) {
 	h := w.Header()
 	if p.challenge != "" {
 		h.Set("WWW-Authenticate", p.challenge)
+	}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.retryAfter))
 	}
 	h.Set("Content-Type", ContentType)
 	h.Set("Cache-Control", "no-store")

@@ -23,7 +23,7 @@ type Cluster struct {
 func RedisCluster(t testing.TB) *Cluster {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		missing(t, "redis-server is not installed")
+		Missing(t, "redis-server is not installed")
 	}
 	const nodes, slots = 3, 16384
 	c := &Cluster{}

@@ -35,7 +35,7 @@ func Postgres(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv("TEST_POSTGRES_URL")
 	if server == "" {
-		missing(t, "TEST_POSTGRES_URL is not set: no PostgreSQL to test on")
+		Missing(t, "TEST_POSTGRES_URL is not set: no PostgreSQL to test on")
 	}
 	u, err := url.Parse(server)
 	if err != nil {
@@ -62,11 +62,11 @@ func onServer(t testing.TB, server, statement string) {
 	}
 }
 
-// missing ends the test.
-func missing(t testing.TB, why string) {
+// Missing ends a test that lacks something on this machine: skipped, or failed where everything has to be there.
+func Missing(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("DUEBELL_REQUIRE_SERVICES") == "1" {
 		t.Fatal(why)
 	}
-	t.Skip(why + " (make test starts one)")
+	t.Skip(why + " (make test takes care of it)")
 }

@@ -24,7 +24,7 @@ func Redis(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv("TEST_REDIS_URL")
 	if server == "" {
-		missing(t, "TEST_REDIS_URL is not set: no Redis to test on")
+		Missing(t, "TEST_REDIS_URL is not set: no Redis to test on")
 	}
 	u, err := url.Parse(server)
 	if err != nil {

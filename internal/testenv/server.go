@@ -30,7 +30,7 @@ type Server struct {
 func RedisServer(t testing.TB) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		missing(t, "redis-server is not installed")
+		Missing(t, "redis-server is not installed")
 	}
 	return newServer(t, func() []string { return nil })
 }

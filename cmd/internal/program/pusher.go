@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"duebell/delivery"
+	"duebell/internal/config"
 	"duebell/internal/ops"
 )
 
@@ -31,11 +32,12 @@ func NewPusher(ctx context.Context, p *Parts, pages ...http.Handler) (*Pusher, e
 	}
 	opt := delivery.Options{
 		Store: p.Store, Redis: p.Redis.Client, Verifier: p.Verifier, Log: p.Log, Registry: p.Registry, Requests: p.requests, Pages: specs,
-		AllowedOrigins: c.AllowedOrigins, TrustedProxies: c.TrustedProxies,
+		AllowedOrigins: c.AllowedOrigins, TrustedProxies: c.TrustedProxies, ReadForwarded: c.TrustedProxiesHeader == config.Forwarded,
 		PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, HandshakeTimeout: c.HandshakeTimeout, SweepInterval: c.SweepInterval,
 		DrainWindow: c.DrainWindow, ShutdownTimeout: max(c.ShutdownTimeout-c.DrainWindow-endMargin, time.Second),
 		MaxHandshakes: c.MaxHandshakes, MaxMessageBytes: c.MaxMessageBytes, MaxMessagesPerSecond: c.MaxMessagesPerSecond,
 		MaxSessionsPerUser: c.MaxSessionsPerUser, MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
+		MaxRequestsPerSecond: c.MaxRequestsPerSecond, MaxConnectsPerSecond: c.MaxConnectsPerSecond,
 		CatchUpLimit: c.CatchUpLimit, MaxBodyBytes: c.MaxBodyBytes,
 	}
 	if c.PusherTLSCert != "" {
