@@ -23,9 +23,17 @@ func BearerFromRequest(r *http.Request) string {
 }
 
 // RequireService lets a request through to next if it bears a service token with the scope, and answers 401 or 403 otherwise.
-func RequireService(v *Verifier, scope string, next http.Handler) http.Handler {
+// busy, if given, may answer either with 429: it is asked with the token, and with the error where that was refused.
+func RequireService(v *Verifier, scope string, busy func(*http.Request, ServiceToken, error) *problem.Problem, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := v.Service(r.Context(), BearerFromRequest(r), scope); err != nil {
+		token, err := v.Service(r.Context(), BearerFromRequest(r), scope)
+		if busy != nil {
+			if p := busy(r, token, err); p != nil {
+				problem.Write(w, *p)
+				return
+			}
+		}
+		if err != nil {
 			problem.Write(w, Problem(r, err))
 			return
 		}

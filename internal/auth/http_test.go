@@ -35,7 +35,7 @@ func TestBearerFromRequest(t *testing.T) {
 
 func TestRequireService(t *testing.T) {
 	v := setup(t, Config{Secret: secret})
-	h := RequireService(v, "duebell:admin", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
+	h := RequireService(v, "duebell:admin", nil, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
 	now := time.Now()
 	for _, c := range []struct {
 		name, token     string

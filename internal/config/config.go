@@ -50,9 +50,10 @@ type Config struct {
 	MaxMessageBytes      int // client to server
 	MaxMessagesPerSecond int // of a session
 	// Twice as many in a burst; connections of an address as many as it may have.
-	MaxRequestsPerSecond int // of a user to the inbox API, and sockets
-	MaxConnectsPerSecond int // of an address to a pusher
-	MaxSessionsPerUser   int
+	MaxRequestsPerSecond       int // of a user to the inbox API, and sockets
+	MaxConnectsPerSecond       int // of an address to a pusher
+	MaxIngestRequestsPerSecond int // of a service token's subject
+	MaxSessionsPerUser         int
 	// MaxConnectionsPerAddress is of a pusher; 0: 1,000, and no limit for addresses that aren't public.
 	MaxConnectionsPerAddress int
 	CatchUpLimit             int   // changed rows beyond which a resume answers reset

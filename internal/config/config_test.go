@@ -64,7 +64,7 @@ func TestDefaults(t *testing.T) {
 		ShutdownTimeout:      25 * time.Second, DrainWindow: 10 * time.Second, PingInterval: 25 * time.Second, PongTimeout: 8 * time.Second,
 		HandshakeTimeout: 5 * time.Second, SweepInterval: 5 * time.Second,
 		DatabaseConnections: 10, MaxHandshakes: 1024, MaxMessageBytes: 65536, MaxMessagesPerSecond: 50, MaxSessionsPerUser: 20, CatchUpLimit: 1000,
-		MaxRequestsPerSecond: 100, MaxConnectsPerSecond: 100,
+		MaxRequestsPerSecond: 100, MaxConnectsPerSecond: 100, MaxIngestRequestsPerSecond: 2000,
 		MaxBodyBytes: 1 << 20, MaxImportBytes: 64 << 20, WorkerConcurrency: 10,
 	}
 	if !reflect.DeepEqual(c, want) {

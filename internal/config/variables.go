@@ -68,6 +68,7 @@ func (c *Config) variables(o Options) []variable {
 		{"MAX_MESSAGES_PER_SECOND", "50", number(&c.MaxMessagesPerSecond, 1)},
 		{"MAX_REQUESTS_PER_SECOND", "100", number(&c.MaxRequestsPerSecond, 1)},
 		{"MAX_CONNECTS_PER_SECOND", "100", number(&c.MaxConnectsPerSecond, 1)},
+		{"MAX_INGEST_REQUESTS_PER_SECOND", "2000", number(&c.MaxIngestRequestsPerSecond, 1)},
 		{"MAX_SESSIONS_PER_USER", "20", number(&c.MaxSessionsPerUser, 1)},
 		{"MAX_CONNECTIONS_PER_ADDRESS", "", number(&c.MaxConnectionsPerAddress, 1)},
 		{"CATCH_UP_LIMIT", "1000", number(&c.CatchUpLimit, 1)},

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"duebell/internal/auth"
 	"duebell/internal/problem"
 	"duebell/store"
@@ -34,9 +36,12 @@ type Options struct {
 	// Queues adds what the queues hold to GET /v1/status; nil: left out.
 	Queues func(ctx context.Context) (any, error)
 	Log    *slog.Logger
+	// Registry gets what is counted here; nil: nothing does.
+	Registry prometheus.Registerer
 
-	MaxBody   int64 // bytes of a request and of an NDJSON line; 0: 1 MiB
-	MaxImport int64 // bytes of an NDJSON request; 0: 256 MiB
+	MaxBody      int64 // bytes of a request and of an NDJSON line; 0: 1 MiB
+	MaxImport    int64 // bytes of an NDJSON request; 0: 256 MiB
+	MaxPerSecond int   // calls of a token's subject, or of an address that has no good token; twice as many in a burst; 0: 2,000
 }
 
 type api struct {
@@ -55,6 +60,9 @@ func New(opt Options) http.Handler {
 	if a.MaxImport <= 0 {
 		a.MaxImport = 256 << 20
 	}
+	if a.MaxPerSecond <= 0 {
+		a.MaxPerSecond = 2000
+	}
 	if a.Claimed == nil {
 		a.Claimed = func(store.Claim) {}
 	}
@@ -65,12 +73,13 @@ func New(opt Options) http.Handler {
 		a.Revoked = func(context.Context, string, time.Time) {}
 	}
 
+	pace := newPace(a.MaxPerSecond, a.Registry)
 	mux := http.NewServeMux()
 	serve := func(scope, path string, calls methods) {
 		for method, call := range calls {
 			calls[method] = a.answer(call)
 		}
-		mux.Handle(path, auth.RequireService(a.Verifier, scope, calls))
+		mux.Handle(path, auth.RequireService(a.Verifier, scope, pace.busy, calls))
 	}
 	ingest := func(path string, calls methods) {
 		for method, call := range calls {

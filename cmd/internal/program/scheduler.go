@@ -41,7 +41,8 @@ func NewScheduler(ctx context.Context, p *Parts) (*Scheduler, error) {
 		Store: p.Store, Verifier: p.Verifier, Claimed: s.jobs.Relay.Claimed, Nudge: s.jobs.Relay.Nudge,
 		Revoked: func(_ context.Context, userID string, _ time.Time) { p.Publisher.Revoked(userID) },
 		Queues:  func(ctx context.Context) (any, error) { return queues.Sizes(ctx) },
-		Log:     p.Log, MaxBody: p.Config.MaxBodyBytes, MaxImport: p.Config.MaxImportBytes,
+		Log:     p.Log, Registry: p.Registry, MaxBody: p.Config.MaxBodyBytes, MaxImport: p.Config.MaxImportBytes,
+		MaxPerSecond: p.Config.MaxIngestRequestsPerSecond,
 	}))
 	pages := dashboard.New(dashboard.Options{
 		Redis: p.Redis.Client, Write: p.Config.AsynqmonWrite, Log: p.Log,
