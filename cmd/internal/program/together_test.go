@@ -20,10 +20,14 @@ type oneProcess struct {
 	stop          func()
 }
 
-func together(t testing.TB, database, redis string) *oneProcess {
+func together(t testing.TB, database, redis string, more ...string) *oneProcess {
 	t.Helper()
 	env := map[string]string{"DATABASE_URL": database, "REDIS_URL": redis, "AUTH_JWT_SECRET": secret, "POLICY_FILE": policyFile(t),
 		"SCHEDULER_ADDR": "127.0.0.1:0", "WORKER_ADDR": "127.0.0.1:0", "PUSHER_ADDR": "127.0.0.1:0", "PUSHER_OPS_ADDR": "127.0.0.1:0", "DRAIN_WINDOW": "1s"}
+	for _, pair := range more {
+		name, value, _ := strings.Cut(pair, "=")
+		env[name] = value
+	}
 	cfg, err := config.Load(func(name string) string { return env[name] }, config.Options{NeedsAuth: true})
 	if err != nil {
 		t.Fatal(err)
