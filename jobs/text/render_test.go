@@ -9,8 +9,10 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"pgregory.net/rapid"
 
+	"duebell/docs"
 	"duebell/internal/civil"
 	"duebell/internal/money"
 	"duebell/internal/policy"
@@ -200,6 +202,36 @@ func TestEveryMonthAndStatusIsNamed(t *testing.T) {
 		v.To = c.status
 		if title, _, err := Render(policy.KindStatusChanged, "en", v); err != nil || title != c.want {
 			t.Errorf("%q is told as %q, %v", c.status, title, err)
+		}
+	}
+}
+
+// Every status that a loan may have by the published document has words in every language.
+func TestEveryStatusHasWords(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	statuses := doc.Components.Schemas["Loan"].Value.Properties["status"].Value.Enum
+	if len(statuses) < 6 {
+		t.Fatalf("openapi.yaml has the statuses %v", statuses)
+	}
+	for _, language := range languages {
+		said := map[string]any{}
+		for _, status := range statuses {
+			v := vars(0)
+			v.From, v.To = "", status.(string)
+			title, _, err := Render(policy.KindStatusChanged, language, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, found := printerFor(language).message("status."+v.To, &words{}); !found {
+				t.Errorf("%s in %s is told as %q", status, language, title)
+			}
+			if other, twice := said[title]; twice {
+				t.Errorf("%s and %s are both %q in %s", status, other, title, language)
+			}
+			said[title] = status
 		}
 	}
 }
