@@ -84,11 +84,6 @@ bench:
 	@scripts/install-test-needs
 	scripts/with-services go test -bench . -benchmem -run '^$$' ./...
 
-# From POST /v1/status-changes to the frame on the screen, 500 times, in one process and with three.
-bench-latency:
-	@scripts/install-test-needs
-	scripts/with-services go test -bench StatusChangeToFrame -benchtime 500x -run '^$$' ./cmd/internal/program
-
 # The pusher beside Centrifugo and gorilla/websocket; the first time Centrifugo has to be compiled, some minutes.
 bench-idle bench-unicast bench-broadcast bench-million: build
 	@scripts/install-test-needs
@@ -96,8 +91,9 @@ bench-idle bench-unicast bench-broadcast bench-million: build
 	@test -x bin/centrifugo || { echo 'Compiling Centrifugo'; CGO_ENABLED=0 go build -C bench -trimpath -ldflags='-s -w' -o ../bin/centrifugo github.com/centrifugal/centrifugo/v6; }
 	@scripts/with-services bin/bench -bin bin $(@:bench-%=%)
 
-# What needs no peer. bench-run: a million reminders due at once, on a PostgreSQL that waits for its disk.
-bench-foreign bench-run: build
+# What needs no peer, on a PostgreSQL that waits for its disk. bench-run: a million reminders due at once; bench-latency: from
+# POST /v1/status-changes to the frame, 500 a second, and the same during such a run.
+bench-foreign bench-run bench-latency: build
 	@scripts/install-test-needs
 	@CGO_ENABLED=0 go build -C bench -o ../bin/bench .
 	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin $(@:bench-%=%)

@@ -57,7 +57,8 @@ type loop struct {
 	buffer []byte
 
 	speech speech
-	marked time.Time // messages published earlier don't count
+	marked time.Time      // messages published earlier don't count
+	seen   map[int64]bool // single messages since then
 	counts answer
 	times  histogram
 	dead   int
@@ -73,7 +74,7 @@ func newLoop() (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{epoll: epoll, events: make([]unix.EpollEvent, 1024), conns: make([]conn, 32<<10), buffer: make([]byte, 256<<10)}, nil
+	return &loop{epoll: epoll, events: make([]unix.EpollEvent, 1024), conns: make([]conn, 32<<10), buffer: make([]byte, 256<<10), seen: make(map[int64]bool)}, nil
 }
 
 func (l *loop) obey(o order) answer {
@@ -81,7 +82,7 @@ func (l *loop) obey(o order) answer {
 	case "connect":
 		return l.connect(o)
 	case "mark":
-		l.counts, l.times = answer{}, histogram{}
+		l.counts, l.times, l.seen = answer{}, histogram{}, make(map[int64]bool)
 		l.marked = time.Now()
 		return answer{}
 	case "report":

@@ -17,7 +17,7 @@ type order struct {
 	// Of connect.
 	Address string // host:port of the server
 	Source  string // the client's own address
-	Speech  string // duebell, centrifugo or gorilla
+	Speech  string // duebell, status, centrifugo or gorilla
 	First   int    // number of the first user
 	Count   int
 	Query   string // of the request, behind its path
@@ -30,6 +30,7 @@ type answer struct {
 	Dead              int // connections that have ended since
 	Messages          int64
 	Broken            int64   // frames that don't go on where the last one ended
+	Doubled           int64   // messages that came again
 	Micros            []int64 // latency of the messages since the mark, in the buckets of histogram
 	Max               int64   // µs
 	CPUMillis         int64
@@ -96,6 +97,7 @@ func total(answers []answer) (sum answer, latency *histogram) {
 		sum.Dead += a.Dead
 		sum.Messages += a.Messages
 		sum.Broken += a.Broken
+		sum.Doubled += a.Doubled
 		sum.CPUMillis += a.CPUMillis
 		latency.Max = max(latency.Max, a.Max)
 		for i, n := range a.Micros {

@@ -27,27 +27,31 @@ type speech struct {
 	// ping is a message of the application that has to be answered by pong; nil: there is none.
 	ping, pong []byte
 	chained    bool // messages say from which rev to which they lead
+	// marker stands before the time in a message; no two messages have the same if they are single.
+	marker []byte
+	single bool
 }
 
 var speeches = map[string]speech{
-	"duebell": {
-		request: func(dst []byte, user int, query string) []byte {
-			return upgrade(dst, "/v1/ws"+query, "Sec-WebSocket-Protocol: duebell.v1, bearer."+token(user)+"\r\n")
-		},
-		first: true, chained: true,
-	},
+	"duebell": {request: askDuebell, first: true, chained: true, marker: sentAt},
+	"status":  {request: askDuebell, first: true, chained: true, marker: appliedAt, single: true},
 	"centrifugo": {
 		request: func(dst []byte, _ int, _ string) []byte { return upgrade(dst, "/connection/websocket", "") },
 		greet: func(dst []byte, user int) []byte {
 			return masked(dst, 1, []byte(`{"id":1,"connect":{"token":"`+token(user)+`"}}`))
 		},
-		first: true, ping: []byte("{}"), pong: []byte("{}"),
+		first: true, ping: []byte("{}"), pong: []byte("{}"), marker: sentAt,
 	},
 	"gorilla": {
 		request: func(dst []byte, user int, _ string) []byte {
 			return upgrade(dst, "/ws", "Authorization: Bearer "+token(user)+"\r\n")
 		},
+		marker: sentAt,
 	},
+}
+
+func askDuebell(dst []byte, user int, query string) []byte {
+	return upgrade(dst, "/v1/ws"+query, "Sec-WebSocket-Protocol: duebell.v1, bearer."+token(user)+"\r\n")
 }
 
 func userName(n int) string { return fmt.Sprintf("u%07d", n) }

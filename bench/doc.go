@@ -11,6 +11,7 @@
 //	million.go     a million sessions over many pushers
 //	foreign.go     what a pusher pays for messages to the sessions of others
 //	reminders.go   a million reminders due at once
+//	latency.go     from the call that says a status to the frame, also while a run is under way
 //	target.go      a server under test, how it is started and watched
 //	duebell.go     ours; centrifugo.go, gorilla.go  the peers
 //	publish.go     messages to random users at a rate

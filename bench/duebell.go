@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -45,11 +47,55 @@ func (r *rig) env(more ...string) []string {
 	return append([]string{"DATABASE_URL=" + r.database, "REDIS_URL=" + r.redisURL, "AUTH_JWT_SECRET=" + secret, "LOG_LEVEL=warn", "LOG_FORMAT=text"}, more...)
 }
 
+// program starts one of ours, on its own port of a host: for a pusher that is the one for clients.
+func (r *rig) program(name, host string, more ...string) (*target, error) {
+	var addresses []string
+	t := &target{name: name}
+	switch name {
+	case "scheduler":
+		t.address = host + ":8090"
+		addresses = []string{"SCHEDULER_ADDR=" + t.address}
+	case "worker":
+		t.address = host + ":8091"
+		addresses = []string{"WORKER_ADDR=" + t.address}
+	case "pusher":
+		t.address = host + ":8080"
+		addresses = []string{"PUSHER_ADDR=" + t.address, "PUSHER_OPS_ADDR=" + host + ":8092", "MAX_CONNECTIONS_PER_ADDRESS=100000"}
+	}
+	return t, t.run(r.bin+"/"+name, nil, r.env(append(addresses, more...)...))
+}
+
+// token is one for a scope of the internal APIs.
+func (r *rig) token(scope string) (string, error) {
+	mint := exec.Command(r.bin+"/duebell", "token", "--scope", scope)
+	mint.Env = append(os.Environ(), r.env()...)
+	token, err := mint.Output()
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	return string(bytes.TrimSpace(token)), nil
+}
+
+// policyFile writes a policy where programs find it.
+func policyFile(text string) (path string, remove func(), err error) {
+	folder, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() { _ = os.RemoveAll(folder) }
+	path = filepath.Join(folder, "policy.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		remove()
+		return "", nil, err
+	}
+	return path, remove, nil
+}
+
 // pusher starts cmd/pusher. Its messages come as a worker publishes them, through delivery.Publisher, but were never in the
 // database, which couldn't take so many a second: so the sweep, which would notice, is off.
 func (r *rig) pusher(host string) (*target, error) {
-	t := &target{name: "duebell", address: host + ":8080"}
-	err := t.run(r.bin+"/pusher", nil, r.env("PUSHER_ADDR="+t.address, "PUSHER_OPS_ADDR="+host+":8092", "SWEEP_INTERVAL=24h", "MAX_CONNECTIONS_PER_ADDRESS=100000"))
+	t, err := r.program("pusher", host, "SWEEP_INTERVAL=24h")
+	t.name = "duebell"
 	if err != nil {
 		return t, err
 	}

@@ -8,11 +8,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
-const usageText = `usage: bench [-bin FOLDER] idle | unicast | broadcast | million | foreign | run
+const usageText = `usage: bench [-bin FOLDER] idle | unicast | broadcast | million | foreign | run | latency
 
-Run it by make in the folder above: bench-idle, bench-unicast, bench-broadcast, bench-million, bench-foreign, bench-run.
+Run it by make in the folder above: bench-idle, bench-unicast, bench-broadcast, bench-million, bench-foreign, bench-run, bench-latency.
 `
 
 func main() {
@@ -29,10 +30,16 @@ func run(ctx context.Context, args []string) error {
 	flags.Usage = func() { fmt.Fprint(os.Stderr, usageText); flags.PrintDefaults() }
 	bin := flags.String("bin", "bin", "folder of the programs under test")
 	sessions := flags.Int("sessions", 0, "how many; 0: what the benchmark is about")
+	book := flags.Int("book", 0, "latency: how many installments a run is over meanwhile; 0: a million")
+	rate := flags.Int("rate", 0, "latency: status changes a second; 0: 500")
+	duration := flags.Duration("for", time.Minute, "latency: how long status changes are sent, each time")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	measure := map[string]func(context.Context, *rig, int) (any, error){"idle": idle, "unicast": unicast, "broadcast": broadcast, "million": million, "foreign": foreign, "run": reminders}
+	measure := map[string]func(context.Context, *rig, int) (any, error){"idle": idle, "unicast": unicast, "broadcast": broadcast, "million": million, "foreign": foreign, "run": reminders,
+		"latency": func(ctx context.Context, r *rig, sessions int) (any, error) {
+			return latency(ctx, r, latencyOptions{sessions: sessions, book: *book, rate: *rate, duration: *duration})
+		}}
 	switch name := flags.Arg(0); name {
 	case "client":
 		return runClient()

@@ -10,8 +10,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"os/exec"
 	"sync"
 	"time"
 )
@@ -35,11 +33,11 @@ func million(ctx context.Context, r *rig, sessions int) (any, error) {
 	var list []*contender
 	defer func() { stopAll(list) }()
 	for i := range pairs {
-		t := &target{name: "duebell", address: fmt.Sprintf("127.1.%d.1:8080", i)}
 		// As many pings and comparisons as two cores manage beside all else; one thread and one connection to the database for
 		// each pusher are enough, since there are so many.
-		err := t.run(r.bin+"/pusher", nil, r.env("PUSHER_ADDR="+t.address, fmt.Sprintf("PUSHER_OPS_ADDR=127.1.%d.1:8092", i), "PING_INTERVAL=120s",
-			"PONG_TIMEOUT=60s", "SWEEP_INTERVAL=120s", "MAX_CONNECTIONS_PER_ADDRESS=100000", "DATABASE_CONNECTIONS=2", "GOMAXPROCS=1"))
+		t, err := r.program("pusher", fmt.Sprintf("127.1.%d.1", i), "PING_INTERVAL=120s", "PONG_TIMEOUT=60s", "SWEEP_INTERVAL=120s",
+			"DATABASE_CONNECTIONS=2", "GOMAXPROCS=1")
+		t.name = "duebell"
 		c := &contender{target: t, sessions: each}
 		list = append(list, c)
 		if err != nil {
@@ -141,24 +139,22 @@ func usageOfAll(list []*contender) (sum usage, err error) {
 // tell has the scheduler and a worker tell random users, so many a second for a minute.
 func (r *rig) tell(ctx context.Context, users int, list []*contender) (sent int64, err error) {
 	const host = "127.2.0.1"
-	scheduler := &target{name: "scheduler", address: host + ":8090"}
+	scheduler, err := r.program("scheduler", host)
 	defer scheduler.stop()
-	if err := scheduler.run(r.bin+"/scheduler", nil, r.env("SCHEDULER_ADDR="+scheduler.address)); err != nil {
-		return 0, err
-	}
-	worker := &target{name: "worker", address: host + ":8091"}
-	defer worker.stop()
-	if err := worker.run(r.bin+"/worker", nil, r.env("WORKER_ADDR="+worker.address)); err != nil {
-		return 0, err
-	}
-	mint := exec.Command(r.bin+"/duebell", "token", "--scope", "duebell:ingest")
-	mint.Env = append(os.Environ(), r.env()...)
-	token, err := mint.Output()
 	if err != nil {
-		return 0, fmt.Errorf("token: %w", err)
+		return 0, err
+	}
+	worker, err := r.program("worker", host)
+	defer worker.stop()
+	if err != nil {
+		return 0, err
+	}
+	token, err := r.token("duebell:ingest")
+	if err != nil {
+		return 0, err
 	}
 	for range 3 { // what is made at first use
-		if err := notify(ctx, scheduler.address, string(bytes.TrimSpace(token)), users, 100, 0); err != nil {
+		if err := notify(ctx, scheduler.address, token, users, 100, 0); err != nil {
 			return 0, err
 		}
 		time.Sleep(time.Second)
@@ -175,7 +171,7 @@ func (r *rig) tell(ctx context.Context, users int, list []*contender) (sent int6
 			return sent, ctx.Err()
 		case <-ticker.C:
 		}
-		if err := notify(ctx, scheduler.address, string(bytes.TrimSpace(token)), users, batch, n); err != nil {
+		if err := notify(ctx, scheduler.address, token, users, batch, n); err != nil {
 			return sent, err
 		}
 		sent += batch

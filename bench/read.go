@@ -131,8 +131,12 @@ func frame(b []byte) (opcode byte, payload, rest []byte, whole bool) {
 	return b[0] & 0x0f, b[head : head+size], b[head+size:], true
 }
 
-// sentAt stands in each published message, followed by nanoseconds since 1970.
-var sentAt = []byte(`"sent_at":`)
+// sentAt stands in each published message, followed by nanoseconds since 1970. A status change has its time in the
+// application's id, since its data are fixed.
+var (
+	sentAt    = []byte(`"sent_at":`)
+	appliedAt = []byte(`"application_id":"` + applicationPrefix)
+)
 
 func (l *loop) message(fd int, c *conn, payload []byte, now time.Time) {
 	if c.opening != nil {
@@ -149,14 +153,21 @@ func (l *loop) message(fd int, c *conn, payload []byte, now time.Time) {
 		l.link(c, payload)
 	}
 	for {
-		i := bytes.Index(payload, sentAt)
+		i := bytes.Index(payload, l.speech.marker)
 		if i < 0 {
 			return
 		}
-		payload = payload[i+len(sentAt):]
+		payload = payload[i+len(l.speech.marker):]
 		at := digits(payload)
 		if at <= l.marked.UnixNano() {
 			continue
+		}
+		if l.speech.single {
+			if l.seen[at] {
+				l.counts.Doubled++
+				continue
+			}
+			l.seen[at] = true
 		}
 		l.counts.Messages++
 		l.times.add(time.Duration(now.UnixNano() - at))

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -240,15 +238,11 @@ func (r *rig) runOver(ctx context.Context, db *sql.DB, installments, due int) (t
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&before); err != nil {
 		return 0, 0, err
 	}
-	folder, err := os.MkdirTemp("", "bench-")
+	file, remove, err := policyFile(runPolicy)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer os.RemoveAll(folder)
-	file := filepath.Join(folder, "policy.yaml")
-	if err := os.WriteFile(file, []byte(runPolicy), 0o600); err != nil {
-		return 0, 0, err
-	}
+	defer remove()
 	var programs []*target
 	defer func() {
 		for _, t := range programs {
@@ -256,15 +250,15 @@ func (r *rig) runOver(ctx context.Context, db *sql.DB, installments, due int) (t
 		}
 	}()
 	for i := range runWorkers {
-		t := &target{name: "worker", address: fmt.Sprintf("127.3.%d.1:8091", i)}
+		t, err := r.program("worker", fmt.Sprintf("127.3.%d.1", i), "POLICY_FILE="+file)
 		programs = append(programs, t)
-		if err := t.run(r.bin+"/worker", nil, r.env("WORKER_ADDR="+t.address, "POLICY_FILE="+file)); err != nil {
+		if err != nil {
 			return 0, 0, err
 		}
 	}
-	scheduler := &target{name: "scheduler", address: "127.3.9.1:8090"}
+	scheduler, err := r.program("scheduler", "127.3.9.1", "POLICY_FILE="+file)
 	programs = append(programs, scheduler)
-	if err := scheduler.run(r.bin+"/scheduler", nil, r.env("SCHEDULER_ADDR="+scheduler.address, "POLICY_FILE="+file)); err != nil {
+	if err != nil {
 		return 0, 0, err
 	}
 	time.Sleep(2 * time.Second)

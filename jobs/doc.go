@@ -11,6 +11,7 @@
 //
 //	task.go              types, payloads, queues, ids of tasks
 //	queues.go            what waits in Redis
+//	wake.go              how a worker hears of an urgent task
 //	clear.go             and how an operator empties it
 //	relay.go             committed rows to tasks
 //	cron.go              instants of the policy's schedule to rows

@@ -273,6 +273,10 @@ func (r *Relay) enqueue(ctx context.Context, claims []store.Claim) error {
 	}
 	err := group.Wait()
 	if err == nil {
+		// Nobody may be told before there is something. Without a word it is found a little later.
+		if err := r.queues.wake(ctx, QueueStatus, len(parcels)); err != nil && ctx.Err() == nil {
+			r.log.Debug("workers not woken", "error", err)
+		}
 		return nil
 	}
 	var failed []store.Claim

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// urgentPoll is what a status change waits for at most, about; it costs 3 % of a core. Nobody notices the other's.
-	urgentPoll = 10 * time.Millisecond
+	// urgentPoll is how long a worker without urgent tasks waits to be woken before it looks by itself: for what was enqueued without a
+	// word, as a second try is. lazyPoll is how often it looks for the others, whose wait nobody notices.
+	urgentPoll = 100 * time.Millisecond
 	lazyPoll   = 100 * time.Millisecond
 	// retryPoll is how often tasks whose pause is over are put back. Asynq's pauses are whole seconds.
 	retryPoll = time.Second
@@ -34,7 +35,7 @@ type WorkerOptions struct {
 	Metrics *Metrics
 	// Concurrency is how many urgent tasks run at once; 0: 16. Reminders take a quarter of that.
 	Concurrency int
-	// Poll and LazyPoll are how often an idle worker looks for urgent and for other tasks; 0: 10 and 100 ms.
+	// Poll and LazyPoll are how often an idle worker looks for urgent tasks that nobody has woken it for, and for others; 0: 100 ms.
 	Poll, LazyPoll time.Duration
 	// ShutdownTimeout is how long running tasks may take to end; 0: 20 s. One that doesn't is put back and runs again.
 	ShutdownTimeout time.Duration
@@ -103,8 +104,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 
 	servers := []*asynq.Server{
-		w.server(handling, w.opt.Poll, w.opt.Concurrency, map[string]int{QueueStatus: 1}),
-		w.server(handling, w.opt.LazyPoll, max(2, w.opt.Concurrency/4), map[string]int{QueueReminders: 3, QueueHousekeeping: 1}),
+		w.server(waitingClient{w.redis, QueueStatus, w.opt.Poll}, handling, afterWait, w.opt.Concurrency, map[string]int{QueueStatus: 1}),
+		w.server(w.redis, handling, w.opt.LazyPoll, max(2, w.opt.Concurrency/4), map[string]int{QueueReminders: 3, QueueHousekeeping: 1}),
 	}
 	var work sync.WaitGroup
 	stop := func() {
@@ -129,8 +130,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-func (w *Worker) server(handling context.Context, poll time.Duration, concurrency int, queues map[string]int) *asynq.Server {
-	return asynq.NewServerFromRedisClient(w.redis, asynq.Config{
+func (w *Worker) server(client redis.UniversalClient, handling context.Context, poll time.Duration, concurrency int, queues map[string]int) *asynq.Server {
+	return asynq.NewServerFromRedisClient(client, asynq.Config{
 		Concurrency:              concurrency,
 		Queues:                   queues,
 		StrictPriority:           len(queues) > 1,

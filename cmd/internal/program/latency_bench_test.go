@@ -10,7 +10,7 @@ import (
 )
 
 // BenchmarkStatusChangeToFrame measures from just before the call of POST /v1/status-changes to the frame that the client has read, one
-// change at a time. `make bench-latency` runs 500 in both set-ups.
+// change at a time. `make bench-latency` measures many at once.
 func BenchmarkStatusChangeToFrame(b *testing.B) {
 	b.Run("OneProcess", func(b *testing.B) {
 		one := together(b, testenv.SQLite(b), "embedded")
