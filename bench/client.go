@@ -3,7 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -13,38 +13,40 @@ import (
 // window is how many handshakes a client has under way.
 const window = 256
 
-// runClient takes orders from standard input until that ends.
+// Of a client's address.
+const minPort, maxPort = 1024, 65536
+
+// runClient takes orders from standard input until that ends. It sleeps until something comes: with a million connections
+// there are more than fifty clients, and each that looked around twenty times a second would be in the servers' way.
 func runClient() error {
 	c, err := newLoop()
 	if err != nil {
 		return err
 	}
-	orders := make(chan order)
-	go func() {
-		defer close(orders)
-		lines := bufio.NewScanner(os.Stdin)
-		for lines.Scan() {
-			var o order
-			if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
-				fmt.Fprintln(os.Stderr, "client:", err)
-				return
-			}
-			orders <- o
-		}
-	}()
+	if err := unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, unix.Stdin, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+		return err
+	}
+	in := bufio.NewReader(os.Stdin)
 	out := json.NewEncoder(os.Stdout)
 	for {
-		select {
-		case o, ok := <-orders:
-			if !ok {
-				return nil
-			}
-			a := c.obey(o)
-			if err := out.Encode(a); err != nil {
-				return err
-			}
-		default:
-			c.poll(50 * time.Millisecond) // for the next order: what comes from the servers wakes it
+		c.poll(-1)
+		if !c.ordered {
+			continue
+		}
+		c.ordered = false
+		line, err := in.ReadBytes('\n') // the next one comes when this one is answered
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var o order
+		if err := json.Unmarshal(line, &o); err != nil {
+			return err
+		}
+		if err := out.Encode(c.obey(o)); err != nil {
+			return err
 		}
 	}
 }
@@ -65,8 +67,10 @@ type loop struct {
 	opened int // handshakes that are done
 	failed int
 	flight int
+	port   int // the last one
 
 	refusals int
+	ordered  bool // standard input, descriptor 0, has something
 }
 
 func newLoop() (*loop, error) {
@@ -100,14 +104,18 @@ func (l *loop) obey(o order) answer {
 	return answer{Error: "no such order: " + o.Do}
 }
 
-// poll handles what has come, waiting for it for so long.
-func (l *loop) poll(wait time.Duration) {
-	n, err := unix.EpollWait(l.epoll, l.events, int(wait.Milliseconds()))
+// poll handles what has come, waiting for it for so many milliseconds, or for ever if that is negative.
+func (l *loop) poll(wait int) {
+	n, err := unix.EpollWait(l.epoll, l.events, wait)
 	if err != nil {
 		return // a signal
 	}
 	now := time.Now()
 	for _, e := range l.events[:n] {
+		if int(e.Fd) == unix.Stdin {
+			l.ordered = true
+			continue
+		}
 		l.event(int(e.Fd), e.Events, now)
 	}
 }

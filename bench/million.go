@@ -35,7 +35,7 @@ func million(ctx context.Context, r *rig, sessions int) (any, error) {
 	for i := range pairs {
 		// As many pings and comparisons as two cores manage beside all else; one thread and one connection to the database for
 		// each pusher are enough, since there are so many.
-		t, err := r.program("pusher", fmt.Sprintf("127.1.%d.1", i), "PING_INTERVAL=120s", "PONG_TIMEOUT=60s", "SWEEP_INTERVAL=120s",
+		t, err := r.program("pusher", fmt.Sprintf("127.1.%d.1", i), "PING_INTERVAL=300s", "PONG_TIMEOUT=60s", "SWEEP_INTERVAL=300s",
 			"DATABASE_CONNECTIONS=2", "GOMAXPROCS=1")
 		t.name = "duebell"
 		c := &contender{target: t, sessions: each}

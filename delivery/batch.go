@@ -11,7 +11,7 @@ import (
 // agree on who is where.
 const shards = 64
 
-// controlChannel carries what isn't about a shard: revocations, and the pushers' probes of the path.
+// controlChannel carries what isn't about a shard: revocations, and that there are other pushers.
 const controlChannel = "duebell:control"
 
 var shardChannels = func() (names [shards]string) {

@@ -20,8 +20,12 @@ const (
 	censusTick = 100 * time.Millisecond
 	// censusWait is how long the answers of the others are waited for.
 	censusWait = 500 * time.Millisecond
-	// censusRound is in which all users here are asked about once more: messages may have been lost.
-	censusRound = 5 * time.Minute
+	// censusRest is between two looks at whether there is something to do that nobody has told of.
+	censusRest = time.Second
+	// censusRound is in which all users here are asked about once more, since messages may have been lost, in so many steps:
+	// each is a message that wakes all pushers.
+	censusRound = 10 * time.Minute
+	censusSteps = 16
 	// When the first other pushers are heard of, all users here are asked about, some this many sessions a tick.
 	censusHurry = 2000
 
@@ -46,6 +50,7 @@ type census struct {
 	others  func() bool // whether there are any
 	end     func(s *session, code int, reason string)
 	heard   chan string
+	wake    chan struct{} // there is somebody to ask about
 
 	mu     sync.Mutex
 	joined map[string]struct{} // users to ask about
@@ -78,7 +83,7 @@ type place struct {
 func newCensus(client redis.UniversalClient, log *slog.Logger, metrics *pusherMetrics, h *hub, limit int, name string,
 	others func() bool, end func(*session, int, string)) *census {
 	return &census{redis: client, log: log, metrics: metrics, hub: h, limit: limit, name: name, others: others, end: end,
-		heard: make(chan string, maxCensusMessages), joined: make(map[string]struct{}),
+		heard: make(chan string, maxCensusMessages), wake: make(chan struct{}, 1), joined: make(map[string]struct{}),
 		answers: make(map[string]struct{}), counts: make(map[string]*userCount), alone: true}
 }
 
@@ -92,6 +97,10 @@ func (c *census) join(recipient string) {
 	if len(c.joined) < maxCensusUsers {
 		c.joined[recipient] = struct{}{}
 	}
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
 }
 
 // hear takes a message of censusChannel. It never blocks.
@@ -103,20 +112,35 @@ func (c *census) hear(payload string) {
 	}
 }
 
-// run counts until ctx is done.
+// run counts until ctx is done. It ticks only while there is something to do: every message of the others wakes it anyway.
 func (c *census) run(ctx context.Context) {
-	tick := time.NewTicker(censusTick)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	ticking := true
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case payload := <-c.heard:
 			c.read(payload, time.Now())
-		case now := <-tick.C:
+		case <-c.wake:
+		case now := <-timer.C:
 			c.turn(ctx, now)
+			ticking = false
+			timer.Reset(censusRest)
+		}
+		if !ticking && c.busy() {
+			ticking = true
+			timer.Reset(censusTick)
 		}
 	}
+}
+
+// busy says whether the next turn has something to do.
+func (c *census) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.joined)+len(c.answers)+len(c.counts)+c.hurry > 0
 }
 
 // read notes what another pusher has.
@@ -186,8 +210,10 @@ func (c *census) walk(now time.Time) {
 		c.alone, c.hurry = false, hubShards
 	}
 	if !now.Before(c.nextAt) {
-		c.nextAt = now.Add(censusRound / hubShards)
-		c.joinNext()
+		c.nextAt = now.Add(censusRound / censusSteps)
+		for range hubShards / censusSteps {
+			c.joinNext()
+		}
 	}
 	for asked := 0; c.hurry > 0 && asked < censusHurry; c.hurry-- {
 		asked += c.joinNext()

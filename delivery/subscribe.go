@@ -15,10 +15,14 @@ import (
 )
 
 const (
-	// A probe goes through Redis to this pusher itself. Without one for some intervals the subscription counts as dead,
-	// whatever the connection seems to be.
+	// A probe goes through Redis to this pusher itself, on a channel of its own. Without one for some intervals the
+	// subscription counts as dead, whatever the connection seems to be.
 	probeInterval = 2 * time.Second
 	probeTimeout  = 3 * probeInterval
+	probeChannel  = "duebell:probe:" // and the pusher's name
+	// enoughPresent is of how many pushers all hear in an interval. The others needn't say that they are there: each
+	// message wakes every pusher, and with fifty of them that was half of what they did at rest.
+	enoughPresent = 2
 	// What has come from Redis and isn't delivered yet. Beyond it messages are dropped, and their shard is swept.
 	maxReceived      = 8192 // batches a worker
 	maxReceivedBytes = 64 << 20
@@ -27,7 +31,7 @@ const (
 // controlMessage is what goes over controlChannel, as JSON; one field of it is set.
 type controlMessage struct {
 	Revoked string `json:"revoked,omitempty"` // a user whose tokens were revoked
-	Probe   string `json:"probe,omitempty"`   // the pusher that sent it
+	Probe   string `json:"probe,omitempty"`   // a pusher that is there
 }
 
 // subscriber listens to all shards on one connection and hands what comes to workers. Its reader never waits for them:
@@ -42,10 +46,11 @@ type subscriber struct {
 	// missed says that messages of a shard were lost, or of all for -1.
 	missed func(shard int)
 
-	name    string // in probes
+	name    string // of this pusher
 	up      atomic.Bool
 	probed  atomic.Int64 // when the last probe came back, microseconds since 1970
-	other   atomic.Int64 // when the last probe of another pusher came
+	other   atomic.Int64 // when another pusher was last heard of
+	present atomic.Int64 // how often others were since the last probe was sent
 	waiting atomic.Int64 // bytes in workers' queues
 	workers []chan received
 }
@@ -113,7 +118,8 @@ func (s *subscriber) run(ctx context.Context) {
 
 // subscribeOnce subscribes to everything on a new connection and reads it until it breaks.
 func (s *subscriber) subscribeOnce(ctx context.Context) error {
-	channels := append([]string{controlChannel, censusChannel}, shardChannels[:]...)
+	probes := probeChannel + s.name
+	channels := append([]string{controlChannel, censusChannel, probes}, shardChannels[:]...)
 	pubsub := s.redis.Subscribe(ctx, channels...)
 	var once sync.Once
 	closeIt := func() { once.Do(func() { pubsub.Close() }) }
@@ -144,9 +150,14 @@ func (s *subscriber) subscribeOnce(ctx context.Context) error {
 		case *redis.Message:
 			if shard, ok := shardOfChannel[m.Channel]; ok {
 				s.take(received{shard, m.Payload})
-			} else if m.Channel == censusChannel {
+				continue
+			}
+			switch m.Channel {
+			case probes:
+				s.probed.Store(time.Now().UnixMicro())
+			case censusChannel:
 				s.census(m.Payload)
-			} else {
+			default:
 				s.control(m.Payload)
 			}
 		}
@@ -194,22 +205,28 @@ func (s *subscriber) control(payload string) {
 	switch {
 	case m.Revoked != "":
 		s.revoked(m.Revoked)
-	case m.Probe == s.name:
-		s.probed.Store(time.Now().UnixMicro())
-	case m.Probe != "":
+	case m.Probe != "" && m.Probe != s.name:
 		s.other.Store(time.Now().UnixMicro())
+		s.present.Add(1)
 	}
 }
 
 // others says whether there are other pushers.
 func (s *subscriber) others() bool { return time.Since(time.UnixMicro(s.other.Load())) < probeTimeout }
 
-// probe sends this pusher a message through Redis every now and then.
+// probe sends this pusher a message through Redis every now and then, and tells the others that it is there.
 func (s *subscriber) probe(ctx context.Context) {
-	payload, _ := json.Marshal(controlMessage{Probe: s.name}) // a string always encodes
-	every(ctx, probeInterval, func(time.Time) {
-		if err := s.redis.Publish(ctx, controlChannel, payload).Err(); err != nil && ctx.Err() == nil {
+	presence, _ := json.Marshal(controlMessage{Probe: s.name}) // a string always encodes
+	send := func(time.Time) {
+		pipe := s.redis.Pipeline()
+		pipe.Publish(ctx, probeChannel+s.name, "")
+		if s.present.Swap(0) < enoughPresent {
+			pipe.Publish(ctx, controlChannel, presence)
+		}
+		if _, err := pipe.Exec(ctx); err != nil && ctx.Err() == nil {
 			s.log.Debug("probe not sent", "error", err)
 		}
-	})
+	}
+	send(time.Time{})
+	every(ctx, probeInterval, send)
 }

@@ -15,7 +15,7 @@ type Config struct {
 	Path string
 	// TLS makes the server speak TLS on its listeners, by goroutines instead of epoll.
 	TLS *tls.Config
-	// Loops is how many epoll loops share the connections: 2 to 4, by processors. Negative: goroutines for each
+	// Loops is how many epoll loops share the connections: as many as GOMAXPROCS, 4 at most. Negative: goroutines for each
 	// connection, as with TLS and on systems without epoll.
 	Loops int
 
@@ -69,7 +69,7 @@ func (c Config) withDefaults() Config {
 		c.Path = "/v1/ws"
 	}
 	if c.Loops == 0 {
-		c.Loops = min(max(runtime.GOMAXPROCS(0), 2), 4)
+		c.Loops = min(runtime.GOMAXPROCS(0), 4)
 	}
 	duration := func(d *time.Duration, otherwise time.Duration) {
 		if *d <= 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -20,9 +21,74 @@ const (
 
 // poller is an epoll set. Only the loop's goroutine reads from descriptors and closes them; writes and epoll_ctl happen
 // under the connection's mu, so none of them can meet a descriptor that has become another connection's.
+//
+// The set is itself a file that the runtime's poller waits for, so that a loop with nothing to do is a parked goroutine and
+// no thread in a system call, from which the scheduler would have to take its processor back each time.
 type poller struct {
-	epoll int // -1: the loop has no poller, its connections have goroutines
-	buf   []byte
+	epoll  int // -1: the loop has no poller, its connections have goroutines
+	file   *os.File
+	raw    syscall.RawConn
+	until  time.Time // the deadline of the file
+	events []unix.EpollEvent
+	ready  int // of events
+	failed error
+	look   func(uintptr) bool // poll, made once
+	buf    []byte
+}
+
+func (p *poller) open() error {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(epoll, true); err != nil {
+		_ = unix.Close(epoll)
+		return os.NewSyscallError("fcntl", err)
+	}
+	file := os.NewFile(uintptr(epoll), "epoll")
+	raw, err := file.SyscallConn()
+	if err == nil {
+		err = file.SetReadDeadline(time.Time{}) // fails if the runtime can't wait for it
+	}
+	if err != nil {
+		_ = file.Close()
+		return err
+	}
+	p.epoll, p.file, p.raw, p.look = epoll, file, raw, p.poll
+	p.events, p.buf = make([]unix.EpollEvent, maxEvents), make([]byte, readBuffer)
+	return nil
+}
+
+// wait returns what is ready, sleeping until there is something or the time has come.
+func (p *poller) wait(until time.Time) []unix.EpollEvent {
+	if !p.poll(0) {
+		if until != p.until {
+			p.until = until
+			_ = p.file.SetReadDeadline(until) // can't fail: the file is open
+		}
+		_ = p.raw.Read(p.look) // an error says that the time has come
+	}
+	if p.failed != nil {
+		panic(fmt.Sprintf("epoll_wait: %v", p.failed)) // only a mistake of ours can cause it
+	}
+	return p.events[:p.ready]
+}
+
+// poll looks what is ready now. False: nothing.
+func (p *poller) poll(uintptr) bool {
+	p.ready, p.failed = 0, nil
+	for {
+		n, _, err := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(unsafe.SliceData(p.events))), uintptr(len(p.events)), 0, 0, 0)
+		switch err {
+		case 0:
+			p.ready = int(n)
+			return n > 0
+		case unix.EINTR:
+		default:
+			p.failed = err
+			return true
+		}
+	}
 }
 
 // table finds a connection by its descriptor. Chunks are made as descriptors come.
@@ -77,15 +143,13 @@ func (s *Server) startLoops(ctx context.Context) error {
 		s.table = newTable()
 		for range s.cfg.Loops {
 			l := s.newLoop()
-			epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-			if err != nil {
+			if err := l.open(); err != nil {
 				for _, l := range s.loops {
-					_ = unix.Close(l.epoll)
+					_ = l.file.Close()
 				}
 				s.loops = nil
-				return os.NewSyscallError("epoll_create1", err)
+				return err
 			}
-			l.epoll, l.buf = epoll, make([]byte, readBuffer)
 			s.loops = append(s.loops, l)
 		}
 		for _, l := range s.loops {
@@ -102,15 +166,11 @@ func (s *Server) startLoops(ctx context.Context) error {
 // run is a loop's goroutine.
 func (l *loop) run(ctx context.Context) {
 	s := l.server
-	events := make([]unix.EpollEvent, maxEvents)
 	turned := s.now()
 	for {
-		n, err := unix.EpollWait(l.epoll, events, l.untilTick())
-		if err != nil && err != unix.EINTR {
-			panic(fmt.Sprintf("epoll_wait: %v", err)) // only a mistake of ours can cause it
-		}
+		events := l.wait(s.at(turned + 1))
 		now := s.now()
-		for i := range max(n, 0) {
+		for i := range events {
 			e := &events[i]
 			c := s.table.get(int(e.Fd))
 			if c == nil || c.generation != uint16(e.Pad) {
@@ -126,19 +186,12 @@ func (l *loop) run(ctx context.Context) {
 				for _, c := range l.wheel.all() {
 					c.end()
 				}
-				_ = unix.Close(l.epoll)
+				_ = l.file.Close()
 				return
 			default:
 			}
 		}
 	}
-}
-
-// untilTick is the time-out for epoll_wait in milliseconds, rounded up.
-func (l *loop) untilTick() int {
-	s := l.server
-	rest := s.tick - time.Since(s.started)%s.tick
-	return int((rest + time.Millisecond - 1) / time.Millisecond)
 }
 
 func (l *loop) event(ctx context.Context, c *Conn, events uint32, now uint32) {

@@ -229,10 +229,11 @@ func (l *loop) turn(now uint32) {
 	}
 }
 
-// keepTime turns the wheel of a loop that has no poller.
+// keepTime turns the wheel of a loop that has no poller, while there is something on it.
 func (l *loop) keepTime() {
 	ticker := time.NewTicker(l.server.tick)
 	defer ticker.Stop()
+	ticking := true
 	for {
 		select {
 		case <-l.server.endLoops:
@@ -240,8 +241,17 @@ func (l *loop) keepTime() {
 				c.hang()
 			}
 			return
+		case <-l.wheel.filled:
+			if !ticking {
+				ticker.Reset(l.server.tick)
+			}
+			ticking = true
+			continue
 		case <-ticker.C:
 			l.turn(l.server.now())
+		}
+		if ticking = !l.wheel.empty(); !ticking {
+			ticker.Stop()
 		}
 	}
 }

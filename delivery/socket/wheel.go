@@ -12,6 +12,9 @@ type wheel struct {
 	// Pending handshakes all have the same time, so their list is in the order of their deadlines.
 	oldest, newest *Conn
 	pending        int
+
+	size   int           // connections on the lists
+	filled chan struct{} // told of the first
 }
 
 // Where a connection is linked; guarded by wheel.mu.
@@ -23,7 +26,7 @@ const (
 )
 
 func newWheel(slots int) *wheel {
-	return &wheel{slots: make([]*Conn, slots)}
+	return &wheel{slots: make([]*Conn, slots), filled: make(chan struct{}, 1)}
 }
 
 // await adds c to the pending ones until the tick due. Beyond max the oldest is taken off and returned.
@@ -43,6 +46,7 @@ func (w *wheel) await(c *Conn, due uint32, max int) (evicted *Conn) {
 	}
 	w.newest = c
 	w.pending++
+	w.added()
 	return evicted
 }
 
@@ -140,6 +144,22 @@ func (w *wheel) link(c *Conn, due uint32) {
 		(*head).prev = c
 	}
 	*head = c
+	w.added()
+}
+
+func (w *wheel) added() {
+	if w.size++; w.size == 1 {
+		select {
+		case w.filled <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (w *wheel) empty() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.size == 0
 }
 
 func (w *wheel) unlink(c *Conn) {
@@ -166,6 +186,7 @@ func (w *wheel) unlink(c *Conn) {
 		c.next.prev = c.prev
 	}
 	c.prev, c.next, c.where = nil, nil, nowhere
+	w.size--
 }
 
 // before compares ticks that may have wrapped around.
