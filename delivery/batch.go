@@ -3,23 +3,20 @@ package delivery
 import (
 	"encoding/binary"
 	"errors"
-	"strconv"
 	"unsafe"
 )
 
-// shards is how many channels the recipients are spread over. It is fixed: publishers and pushers of all versions must
+// shards is how many parts the recipients are in. Within one, changes stay in order; pushers work on several at once, and
+// have one compared with the store when a message of it was lost. It is fixed: publishers and pushers of all versions must
 // agree on who is where.
 const shards = 64
 
-// controlChannel carries what isn't about a shard: revocations, and that there are other pushers.
-const controlChannel = "duebell:control"
-
-var shardChannels = func() (names [shards]string) {
-	for i := range names {
-		names[i] = "duebell:inbox:" + strconv.Itoa(i)
-	}
-	return names
-}()
+const (
+	// inboxChannel carries changes of all shards: every pusher needs all of them, and each message costs each pusher.
+	inboxChannel = "duebell:inbox"
+	// controlChannel carries what isn't about inboxes: revocations, and that there are other pushers.
+	controlChannel = "duebell:control"
+)
 
 // hashOf is FNV-1a, 64 bits: the same in every process.
 func hashOf(recipient string) uint64 {
@@ -41,9 +38,53 @@ type change struct {
 	frame     frame // empty: only a hint that sessions must read the store
 }
 
-// A batch is the payload of one PUBLISH: changes of one shard. It is a version byte, the epoch, the publisher's wall clock
-// in microseconds, and then each change: recipient, from, rev - from, frame; lengths and numbers are uvarints.
-const batchVersion = 1
+// A message is the payload of one PUBLISH on inboxChannel: a version byte and then batches, each behind its shard and its
+// length. A batch is changes of one shard: a version byte, the epoch, the publisher's wall clock in microseconds, and then
+// each change: recipient, from, rev - from, frame. Lengths and numbers are uvarints.
+const (
+	messageVersion = 1
+	batchVersion   = 1
+)
+
+func appendBatch(dst []byte, shard int, batch []byte) []byte {
+	if len(dst) == 0 {
+		dst = append(dst, messageVersion)
+	}
+	dst = binary.AppendUvarint(dst, uint64(shard))
+	dst = binary.AppendUvarint(dst, uint64(len(batch)))
+	return append(dst, batch...)
+}
+
+// messageReader takes a message apart. Batches share its bytes.
+type messageReader struct {
+	fields batchReader
+	shard  int
+	batch  string
+}
+
+func readMessage(payload string) messageReader {
+	var m messageReader
+	if len(payload) == 0 || payload[0] != messageVersion {
+		m.fields.err = errBatch
+		return m
+	}
+	m.fields.rest = payload[1:]
+	return m
+}
+
+// next moves on to the next batch; false at the end, or when fields.err is set.
+func (m *messageReader) next() bool {
+	if m.fields.err != nil || m.fields.rest == "" {
+		return false
+	}
+	shard := m.fields.number()
+	m.batch = m.fields.text()
+	if shard >= shards {
+		m.fields.err = errBatch
+	}
+	m.shard = int(shard)
+	return m.fields.err == nil
+}
 
 func appendBatchHead(dst []byte, epoch string, sentAt int64) []byte {
 	dst = append(dst, batchVersion)

@@ -301,7 +301,7 @@ func (c *census) publish(ctx context.Context, asks map[string]struct{}) error {
 				payload = appendCensusHead(nil, kind, c.name)
 			}
 			payload = appendCensusUser(payload, recipient, c.sessions)
-			if len(payload) >= maxBatchBytes {
+			if len(payload) >= maxMessageBytes {
 				send()
 			}
 		}

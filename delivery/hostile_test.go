@@ -317,12 +317,12 @@ func TestAPausedSubscriberHeals(t *testing.T) {
 					}
 				}
 			}
-			// What else happens on these channels, more than may wait.
+			// What else happens in these shards, more than may wait.
 			for _, c := range clients {
 				batch := appendChange(appendBatchHead(nil, "", time.Now().UnixMicro()), &change{recipient: c.user})
 				pipe := conn.Client.Pipeline()
 				for range maxReceived + 1000 {
-					pipe.Publish(t.Context(), shardChannels[shardOf(c.user)], batch)
+					pipe.Publish(t.Context(), inboxChannel, appendBatch(nil, shardOf(c.user), batch))
 				}
 				if _, err := pipe.Exec(t.Context()); err != nil {
 					return err

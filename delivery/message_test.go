@@ -181,6 +181,58 @@ func TestBatchComesOutAsItWentIn(t *testing.T) {
 	}
 }
 
+func TestMessageComesOutAsItWentIn(t *testing.T) {
+	in := []struct {
+		shard int
+		batch string
+	}{{0, "a"}, {63, strings.Repeat("b", 300)}, {7, ""}}
+	var payload []byte
+	for _, b := range in {
+		payload = appendBatch(payload, b.shard, []byte(b.batch))
+	}
+	m := readMessage(string(payload))
+	for i, want := range in {
+		if !m.next() || m.shard != want.shard || m.batch != want.batch {
+			t.Errorf("batch %d: shard %d %q: %v", i, m.shard, m.batch, m.fields.err)
+		}
+	}
+	if m.next() || m.fields.err != nil {
+		t.Errorf("more comes: %v", m.fields.err)
+	}
+	for cut := range len(payload) {
+		n := 0
+		for m := readMessage(string(payload[:cut])); m.next(); n++ {
+		}
+		if n > 2 || n == 2 && cut < 300 {
+			t.Errorf("%d batches in %d bytes", n, cut)
+		}
+	}
+	for _, payload := range []string{"", "\x02\x00\x00", "\x01\x40\x00", "\x01\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x00"} { // no, or a foreign version; no such shard
+		if m := readMessage(payload); m.next() || m.fields.err == nil {
+			t.Errorf("%q was taken", payload)
+		}
+	}
+}
+
+func FuzzReadMessage(f *testing.F) {
+	batch := appendChange(appendBatchHead(nil, "k3", 1), &change{recipient: "u1", from: 1, rev: 2, frame: okFrame("a")})
+	f.Add(string(appendBatch(appendBatch(nil, 3, batch), 63, nil)))
+	f.Add("\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\x01")
+	f.Fuzz(func(t *testing.T, payload string) {
+		m := readMessage(payload)
+		size := 0
+		for m.next() {
+			if m.shard < 0 || m.shard >= shards {
+				t.Fatalf("shard %d", m.shard)
+			}
+			size += len(m.batch)
+		}
+		if size > len(payload) {
+			t.Fatalf("%d bytes out of %d", size, len(payload))
+		}
+	})
+}
+
 func FuzzReadBatch(f *testing.F) {
 	payload := appendChange(appendBatchHead(nil, "k3", 1), &change{recipient: "u1", from: 1, rev: 2, frame: okFrame("a")})
 	f.Add(string(payload))

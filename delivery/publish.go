@@ -21,8 +21,8 @@ const (
 	maxQueuedBytes   = 64 << 20
 	// encodeAtOnce: the first changes of a large transaction are on their way while the others are encoded.
 	encodeAtOnce = 256
-	// A batch is at most this long, unless one change is longer.
-	maxBatchBytes = 256 << 10
+	// A message is at most about this long, unless one change is longer.
+	maxMessageBytes = 256 << 10
 	// A change with more is only hinted at, and sessions read it in pages.
 	maxLiveItems = 100
 	maxLiveBytes = 512 << 10
@@ -195,36 +195,49 @@ func (p *Publisher) publishQueued(ctx context.Context) {
 	}
 }
 
-// publish sends changes with one round trip: a batch for each shard that has any.
+// publish sends changes with one round trip: a message or a few, with a batch for each shard that has any.
 func (p *Publisher) publish(ctx context.Context, changes []change, control []string) {
 	pipe := p.redis.Pipeline()
 	var counts []int // of changes, by command
+	var message []byte
+	inMessage := 0
+	send := func() {
+		pipe.Publish(ctx, inboxChannel, message)
+		counts = append(counts, inMessage)
+		message, inMessage = nil, 0
+	}
 	var batches [shards][]byte
 	var inBatch [shards]int
 	var epochs [shards]string // of the batches
-	send := func(shard int) {
-		pipe.Publish(ctx, shardChannels[shard], batches[shard])
-		counts = append(counts, inBatch[shard])
-		batches[shard], inBatch[shard] = nil, 0
+	pack := func(shard int) {
+		if inMessage > 0 && len(message)+len(batches[shard]) > maxMessageBytes {
+			send()
+		}
+		message = appendBatch(message, shard, batches[shard])
+		inMessage += inBatch[shard]
+		batches[shard], inBatch[shard] = batches[shard][:0], 0
 	}
 	sentAt := time.Now().UnixMicro()
 	for i := range changes {
 		c := &changes[i]
 		shard := shardOf(c.recipient)
-		if len(batches[shard]) > 0 && (len(batches[shard])+len(c.frame) > maxBatchBytes || epochs[shard] != c.epoch) {
-			send(shard)
+		if len(batches[shard]) > 0 && (len(batches[shard])+len(c.frame) > maxMessageBytes || epochs[shard] != c.epoch) {
+			pack(shard)
 		}
-		if batches[shard] == nil {
+		if len(batches[shard]) == 0 {
 			epochs[shard] = c.epoch
-			batches[shard] = appendBatchHead(make([]byte, 0, len(c.frame)+len(c.recipient)+64), c.epoch, sentAt)
+			batches[shard] = appendBatchHead(slices.Grow(batches[shard], len(c.frame)+len(c.recipient)+64), c.epoch, sentAt)
 		}
 		batches[shard] = appendChange(batches[shard], c)
 		inBatch[shard]++
 	}
 	for shard := range batches {
-		if batches[shard] != nil {
-			send(shard)
+		if len(batches[shard]) > 0 {
+			pack(shard)
 		}
+	}
+	if inMessage > 0 {
+		send()
 	}
 	for _, payload := range control {
 		pipe.Publish(ctx, controlChannel, payload)

@@ -17,7 +17,7 @@ import (
 	"duebell/store"
 )
 
-func TestPublisherSendsEachChangeOnItsShard(t *testing.T) {
+func TestPublisherSendsEachChangeInItsShard(t *testing.T) {
 	for name, url := range map[string]func() string{
 		"embedded": func() string { return "embedded" },
 		"redis":    func() string { return testenv.RedisServer(t).URL },
@@ -28,9 +28,9 @@ func TestPublisherSendsEachChangeOnItsShard(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			pubsub := conn.Client.Subscribe(t.Context(), append([]string{controlChannel}, shardChannels[:]...)...)
+			pubsub := conn.Client.Subscribe(t.Context(), controlChannel, inboxChannel)
 			defer pubsub.Close()
-			for range shards + 1 {
+			for range 2 {
 				if _, err := pubsub.Receive(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -54,7 +54,7 @@ func TestPublisherSendsEachChangeOnItsShard(t *testing.T) {
 			stop() // what waits is sent still
 			running.Wait()
 
-			revs, revoked := make(map[string]int64), false
+			revs, revoked, messages := make(map[string]int64), false, 0
 			for n := 0; n < len(changes)+3 || !revoked; {
 				message, err := pubsub.ReceiveTimeout(t.Context(), waitTime)
 				if err != nil {
@@ -65,12 +65,11 @@ func TestPublisherSendsEachChangeOnItsShard(t *testing.T) {
 					revoked = m.Payload == `{"revoked":"u1"}`
 					continue
 				}
-				batch := readBatch(m.Payload)
-				var c change
-				for batch.next(&c) {
+				messages++
+				eachChange(t, m.Payload, func(shard int, sentAt int64, c *change) {
 					n++
-					if m.Channel != shardChannels[shardOf(c.recipient)] || c.epoch != "k3" || time.Since(time.UnixMicro(batch.sentAt)) > time.Minute {
-						t.Errorf("%s on %s, epoch %q", c.recipient, m.Channel, c.epoch)
+					if shard != shardOf(c.recipient) || c.epoch != "k3" || time.Since(time.UnixMicro(sentAt)) > time.Minute {
+						t.Errorf("%s in shard %d, epoch %q", c.recipient, shard, c.epoch)
 					}
 					hint := c.recipient == "many" || c.recipient == "long" || c.recipient == "erased"
 					if hint != (len(c.frame) == 0) {
@@ -80,12 +79,31 @@ func TestPublisherSendsEachChangeOnItsShard(t *testing.T) {
 						t.Errorf("%s: from %d after %d", c.recipient, c.from, revs[c.recipient])
 					}
 					revs[c.recipient] = c.rev
-				}
-				if batch.err != nil {
-					t.Error(batch.err)
-				}
+				})
+			}
+			if messages > 5 { // one for each piece that add has queued
+				t.Errorf("%d messages", messages)
 			}
 		})
+	}
+}
+
+// eachChange takes a message of inboxChannel apart.
+func eachChange(t *testing.T, payload string, do func(shard int, sentAt int64, c *change)) {
+	t.Helper()
+	m := readMessage(payload)
+	for m.next() {
+		var c change
+		batch := readBatch(m.batch)
+		for batch.next(&c) {
+			do(m.shard, batch.sentAt, &c)
+		}
+		if batch.err != nil {
+			t.Error(batch.err)
+		}
+	}
+	if m.fields.err != nil {
+		t.Error(m.fields.err)
 	}
 }
 
@@ -129,12 +147,10 @@ func TestAQueuedChangeKeepsItsEpoch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	pubsub := conn.Client.Subscribe(t.Context(), shardChannels[:]...)
+	pubsub := conn.Client.Subscribe(t.Context(), inboxChannel)
 	defer pubsub.Close()
-	for range shards {
-		if _, err := pubsub.Receive(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := pubsub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	p := NewPublisher(conn.Client, quiet(), nil)
 	before, after := "k1", "k2"
@@ -146,9 +162,13 @@ func TestAQueuedChangeKeepsItsEpoch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch := readBatch(message.(*redis.Message).Payload)
-	var c change
-	if !batch.next(&c) || c.epoch == after {
-		t.Errorf("a change of epoch %s is labelled %s", before, c.epoch)
+	n := 0
+	eachChange(t, message.(*redis.Message).Payload, func(_ int, _ int64, c *change) {
+		if n++; c.epoch == after {
+			t.Errorf("a change of epoch %s is labelled %s", before, c.epoch)
+		}
+	})
+	if n != 1 {
+		t.Errorf("%d changes", n)
 	}
 }

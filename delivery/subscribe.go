@@ -34,7 +34,7 @@ type controlMessage struct {
 	Probe   string `json:"probe,omitempty"`   // a pusher that is there
 }
 
-// subscriber listens to all shards on one connection and hands what comes to workers. Its reader never waits for them:
+// subscriber listens on one connection and hands what comes to workers, by shard. Its reader never waits for them:
 // Redis would cut off a subscriber that is slow.
 type subscriber struct {
 	redis   redis.UniversalClient
@@ -56,8 +56,8 @@ type subscriber struct {
 }
 
 type received struct {
-	shard   int
-	payload string
+	shard int
+	batch string
 }
 
 func newSubscriber(client redis.UniversalClient, log *slog.Logger, metrics *pusherMetrics, workers int) *subscriber {
@@ -119,16 +119,12 @@ func (s *subscriber) run(ctx context.Context) {
 // subscribeOnce subscribes to everything on a new connection and reads it until it breaks.
 func (s *subscriber) subscribeOnce(ctx context.Context) error {
 	probes := probeChannel + s.name
-	channels := append([]string{controlChannel, censusChannel, probes}, shardChannels[:]...)
+	channels := []string{inboxChannel, controlChannel, censusChannel, probes}
 	pubsub := s.redis.Subscribe(ctx, channels...)
 	var once sync.Once
 	closeIt := func() { once.Do(func() { pubsub.Close() }) }
 	defer closeIt()
 	defer context.AfterFunc(ctx, closeIt)() // a read doesn't notice that ctx is done
-	shardOfChannel := make(map[string]int, shards)
-	for shard, name := range shardChannels {
-		shardOfChannel[name] = shard
-	}
 	confirmed := 0
 	for {
 		// Probes come all the time: silence means that the connection is dead.
@@ -148,11 +144,9 @@ func (s *subscriber) subscribeOnce(ctx context.Context) error {
 				s.missed(-1)
 			}
 		case *redis.Message:
-			if shard, ok := shardOfChannel[m.Channel]; ok {
-				s.take(received{shard, m.Payload})
-				continue
-			}
 			switch m.Channel {
+			case inboxChannel:
+				s.takeAll(m.Payload)
 			case probes:
 				s.probed.Store(time.Now().UnixMicro())
 			case censusChannel:
@@ -164,9 +158,21 @@ func (s *subscriber) subscribeOnce(ctx context.Context) error {
 	}
 }
 
-// take queues a message for the worker of its shard, so that a recipient's messages stay in order.
+// takeAll queues the batches of a message.
+func (s *subscriber) takeAll(payload string) {
+	m := readMessage(payload)
+	for m.next() {
+		s.take(received{m.shard, m.batch})
+	}
+	if m.fields.err != nil {
+		s.log.Warn("a message from Redis can't be read", "error", m.fields.err)
+		s.missed(-1)
+	}
+}
+
+// take queues a batch for the worker of its shard, so that a recipient's changes stay in order.
 func (s *subscriber) take(m received) {
-	size := int64(len(m.payload))
+	size := int64(len(m.batch))
 	if s.waiting.Add(size) <= maxReceivedBytes {
 		select {
 		case s.workers[m.shard%len(s.workers)] <- m:
@@ -180,14 +186,14 @@ func (s *subscriber) take(m received) {
 }
 
 func (s *subscriber) handle(m received, c *change) {
-	batch := readBatch(m.payload)
+	batch := readBatch(m.batch)
 	written := 0
 	for batch.next(c) {
 		written += s.deliver(c)
 	}
-	s.waiting.Add(-int64(len(m.payload)))
+	s.waiting.Add(-int64(len(m.batch)))
 	if batch.err != nil {
-		s.log.Warn("a message from Redis can't be read", "shard", m.shard, "error", batch.err)
+		s.log.Warn("a batch from Redis can't be read", "shard", m.shard, "error", batch.err)
 		s.missed(m.shard)
 	}
 	if written > 0 {
