@@ -24,7 +24,8 @@ type socketHandler struct{ p *Pusher }
 // socketOutput is a session's socket.
 type socketOutput struct{ conn *socket.Conn }
 
-func (o socketOutput) write(f frame, _ cursor) bool  { return o.conn.Write(f) }
+func (o socketOutput) write(f frame, _ cursor) bool { return o.conn.Write(f) }
+
 func (o socketOutput) close(code int, reason string) { o.conn.Close(code, reason) }
 
 // Accept judges a handshake. A client that offers our subprotocol hears why it is refused by a close code, since a browser

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"duebell/delivery/socket"
 	"duebell/store"
 )
 
@@ -305,7 +306,7 @@ func (e *engine) connect(client *replica) (*session, *fakeOutput) {
 
 // lossyPath stands for publisher, Redis and subscriber.
 type lossyPath struct {
-	deliver                    func(*change) int
+	deliver                    func(*change, *socket.Batch) int
 	lose, double, delay, cutUp float64 // shares of messages
 
 	group sync.WaitGroup
@@ -336,7 +337,7 @@ func (p *lossyPath) send(payload string) {
 	batch := readBatch(payload)
 	var c change
 	for batch.next(&c) {
-		p.deliver(&c)
+		p.deliver(&c, nil)
 	}
 }
 

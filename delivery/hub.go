@@ -5,9 +5,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"duebell/delivery/socket"
 )
 
-// hubShards is a multiple of shards, so that a hub shard belongs to one channel.
+// hubShards is a multiple of shards, so that a hub shard belongs to one of them.
 const hubShards = 4 * shards
 
 // hub knows which sessions a recipient has on this pusher. A recipient is one map entry, which points to its newest session;
@@ -113,12 +115,12 @@ func (h *hub) all(shard int, dst []*session) []*session {
 	return dst
 }
 
-// deliver hands a change to all sessions of its recipient, and to behind those that have to read the store. It returns
-// how many it was written to.
-func (h *hub) deliver(c *change, behind func(*session)) (written int) {
+// deliver hands a change to all sessions of its recipient, to sockets by the batch, and to behind those that have to read
+// the store. It returns how many it was written to.
+func (h *hub) deliver(c *change, by *socket.Batch, behind func(*session)) (written int) {
 	var few [8]*session // most recipients have one
 	for _, s := range h.of(c.recipient, few[:0]) {
-		wrote, behindNow := s.deliver(c)
+		wrote, behindNow := s.deliver(c, by)
 		if wrote {
 			written++
 		}

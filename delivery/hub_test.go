@@ -137,7 +137,7 @@ func BenchmarkDeliver(b *testing.B) {
 	for _, payload := range payloads {
 		batch := readBatch(payload)
 		for batch.next(&c) {
-			written += h.deliver(&c, behind)
+			written += h.deliver(&c, nil, behind)
 		}
 	}
 	b.StopTimer()
@@ -160,7 +160,7 @@ func TestDeliverAllocatesNothing(t *testing.T) {
 		batch := readBatch(payloads[i])
 		i++
 		for batch.next(&c) {
-			h.deliver(&c, behind)
+			h.deliver(&c, nil, behind)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations a delivery", n)

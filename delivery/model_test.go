@@ -130,7 +130,7 @@ func (f *follower) do(name string, told model.Message, before model.View) error 
 		}
 		m := encodeChange(&change)
 		m.epoch = life(told.Epoch)
-		f.pusher.deliver(&m)
+		f.pusher.deliver(&m, nil)
 	case model.FrameRead:
 		f.inFlight, f.handshake = nil, false
 	case model.Writable:

@@ -72,6 +72,8 @@ type Options struct {
 	Readers int
 	// Loops is how many epoll loops carry the sockets; 0: by processors, negative: a goroutine for each connection.
 	Loops int
+	// Uring lets frames go out by io_uring, many with one system call, where the kernel does.
+	Uring bool
 }
 
 func (o Options) withDefaults() Options {
@@ -144,13 +146,14 @@ func New(options Options) *Pusher {
 	p.census = newCensus(options.Redis, p.log, p.metrics, p.hub, options.MaxSessionsPerUser, p.subscriber.name, p.subscriber.others, p.end)
 	p.subscriber.census = p.census.hear
 	p.server = socket.NewServer(socket.Config{
-		Log: p.log, Path: socketPath, TLS: options.TLS, Loops: options.Loops,
+		Log: p.log, Path: socketPath, TLS: options.TLS, Loops: options.Loops, Uring: options.Uring,
 		PingInterval: options.PingInterval, PongTimeout: options.PongTimeout, HandshakeTimeout: options.HandshakeTimeout,
 		MaxHandshakes: options.MaxHandshakes, MaxMessageBytes: options.MaxMessageBytes,
 		MaxMessagesPerSecond: options.MaxMessagesPerSecond,
 		MaxConnectsPerSecond: options.MaxConnectsPerSecond,
 		MaxPerAddress:        options.MaxConnectionsPerAddress, TrustedProxies: options.TrustedProxies, ReadForwarded: options.ReadForwarded,
 	}, socketHandler{p}, p.handler())
+	p.subscriber.batch = p.server.NewBatch
 	register(options.Registry, p.server)
 	return p
 }
@@ -213,7 +216,9 @@ func every(ctx context.Context, interval time.Duration, do func(now time.Time)) 
 }
 
 // deliver hands what came from Redis to the sessions.
-func (p *Pusher) deliver(c *change) (written int) { return p.hub.deliver(c, p.missedFrame) }
+func (p *Pusher) deliver(c *change, by *socket.Batch) (written int) {
+	return p.hub.deliver(c, by, p.missedFrame)
+}
 
 func (p *Pusher) missedFrame(s *session) { p.catchUp.behind(s, catchupGap) }
 

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"duebell/delivery/socket"
 )
 
 // Close codes of sockets, as the contract has them; RFC 6455, 7.4.2 leaves the range from 4000 to applications.
@@ -108,8 +110,12 @@ func (s *session) resumeAt(at cursor) {
 	s.epoch, s.sent, s.resumes = at.epoch, at.rev, true
 }
 
-// deliver writes a change that came live, if it is the next one. behindNow: the caller queues the session for catching up.
-func (s *session) deliver(c *change) (written, behindNow bool) {
+// deliver writes a change that came live, if it is the next one, to a socket by the batch. behindNow: the caller queues the
+// session for catching up.
+func (s *session) deliver(c *change, by *socket.Batch) (written, behindNow bool) {
+	if o, ok := s.out.(socketOutput); ok {
+		by.Release(o.conn) // who has the session's lock may wait for its connection's
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != live {
@@ -121,7 +127,7 @@ func (s *session) deliver(c *change) (written, behindNow bool) {
 	case c.rev <= s.sent: // doubled, or older than what a catch-up has brought
 		return false, false
 	case c.from != s.sent || len(c.frame) == 0:
-	case !s.out.write(c.frame, cursor{s.epoch, c.rev}):
+	case !s.writeBy(by, c):
 		s.state = full
 		return false, false
 	default:
@@ -130,6 +136,14 @@ func (s *session) deliver(c *change) (written, behindNow bool) {
 	}
 	s.state = behind
 	return false, true
+}
+
+// writeBy writes a change's frame. Under mu.
+func (s *session) writeBy(by *socket.Batch, c *change) bool {
+	if o, ok := s.out.(socketOutput); ok {
+		return by.Write(o.conn, c.frame)
+	}
+	return s.out.write(c.frame, cursor{s.epoch, c.rev})
 }
 
 // fallBehind makes a live session read the store, whether or not it has missed anything. The caller queues it if true.

@@ -31,7 +31,7 @@ func TestSessionTakesOnlyTheNextFrame(t *testing.T) {
 	} {
 		s, out := newSession("u", time.Now(), time.Now()), new(sink)
 		s.out, s.state, s.epoch, s.sent = out, live, "k3", 7
-		written, behindNow := s.deliver(&c.change)
+		written, behindNow := s.deliver(&c.change, nil)
 		if written != c.written || behindNow != c.behind || (out.frames == 1) != c.written {
 			t.Errorf("%s: written %v, behind %v, %d frames", name, written, behindNow, out.frames)
 		}
@@ -189,7 +189,7 @@ func TestSweepGivesMessagesTime(t *testing.T) {
 	// The message comes within its time: nobody reads the store.
 	w, s, acts := setup(&revsStore{epoch: "k3", rev: 8})
 	w.compare(t.Context(), []*session{s}, false)
-	s.deliver(&change{from: 7, rev: 8, frame: okFrame("x")})
+	s.deliver(&change{from: 7, rev: 8, frame: okFrame("x")}, nil)
 	w.resolve(time.Now().Add(w.grace()))
 	if len(acts) > 0 || s.sent != 8 {
 		t.Errorf("%v", acts)

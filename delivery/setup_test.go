@@ -128,7 +128,7 @@ func start(t testing.TB, dbURL, redisURL string, change func(*Options)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.verifier.Close)
-	options := Options{Store: r.db, Redis: conn.Client, Verifier: r.verifier, Log: log, Registry: r.registry,
+	options := Options{Uring: true, Store: r.db, Redis: conn.Client, Verifier: r.verifier, Log: log, Registry: r.registry,
 		AllowedOrigins: []string{pageOrigin}, DrainWindow: 50 * time.Millisecond, PingInterval: 10 * time.Second}
 	if change != nil {
 		change(&options)

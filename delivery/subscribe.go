@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"duebell/delivery/socket"
 )
 
 const (
@@ -40,7 +42,8 @@ type subscriber struct {
 	redis   redis.UniversalClient
 	log     *slog.Logger
 	metrics *pusherMetrics
-	deliver func(c *change) (written int)
+	deliver func(c *change, by *socket.Batch) (written int)
+	batch   func() *socket.Batch // of a worker
 	revoked func(userID string)
 	census  func(payload string)
 	// missed says that messages of a shard were lost, or of all for -1.
@@ -84,9 +87,11 @@ func (s *subscriber) run(ctx context.Context) {
 	var group sync.WaitGroup
 	for _, queue := range s.workers {
 		group.Go(func() {
+			by := s.batch()
+			defer by.Close()
 			var c change // one for all: it would be allocated for each batch
 			for m := range queue {
-				s.handle(m, &c)
+				s.handle(m, &c, by, len(queue) > 0)
 			}
 		})
 	}
@@ -185,11 +190,15 @@ func (s *subscriber) take(m received) {
 	s.missed(m.shard)
 }
 
-func (s *subscriber) handle(m received, c *change) {
+// handle delivers a batch. What it has written need not go out yet if there is more.
+func (s *subscriber) handle(m received, c *change, by *socket.Batch, more bool) {
 	batch := readBatch(m.batch)
 	written := 0
 	for batch.next(c) {
-		written += s.deliver(c)
+		written += s.deliver(c, by)
+	}
+	if !more {
+		by.Flush()
 	}
 	s.waiting.Add(-int64(len(m.batch)))
 	if batch.err != nil {

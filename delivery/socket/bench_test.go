@@ -24,12 +24,14 @@ func exchange(tb testing.TB, c *client, request []byte, answer []byte) {
 func hot(tb testing.TB) map[string]func() {
 	shared := AppendText(nil, bytes.Repeat([]byte{'x'}, 200))
 	opened := make(chan *Conn, 1)
-	s := start(tb, paths[0], Config{MaxMessagesPerSecond: 1 << 30}, &app{
+	s := start(tb, paths[0], Config{MaxMessagesPerSecond: 1 << 30, Uring: true}, &app{
 		open:    func(c *Conn) { opened <- c },
 		message: func(c *Conn, _ []byte) { c.Write(shared) },
 	}, nil)
 	c := s.connect(tb)
 	conn := <-opened
+	batch := s.NewBatch()
+	tb.Cleanup(batch.Close)
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		tb.Fatal(err)
 	}
@@ -40,6 +42,15 @@ func hot(tb testing.TB) map[string]func() {
 		"Ping":    func() { exchange(tb, c, ping, answer) },
 		"Write": func() {
 			conn.Write(shared)
+			if _, err := io.ReadFull(c.Conn, frame); err != nil {
+				tb.Fatal(err)
+			}
+		},
+		"Batch": func() {
+			if batch.Write(conn, shared); batch.ring != nil && len(batch.staged) != 1 {
+				tb.Fatal("it went out at once")
+			}
+			batch.Flush()
 			if _, err := io.ReadFull(c.Conn, frame); err != nil {
 				tb.Fatal(err)
 			}
@@ -78,7 +89,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkHotPath(b *testing.B) {
-	for _, name := range []string{"Message", "Ping", "Write", "KeepAlive"} {
+	for _, name := range []string{"Message", "Ping", "Write", "Batch", "KeepAlive"} {
 		b.Run(name, func(b *testing.B) {
 			once := hot(b)[name]
 			once()
@@ -86,6 +97,49 @@ func BenchmarkHotPath(b *testing.B) {
 			for b.Loop() {
 				once()
 			}
+		})
+	}
+}
+
+// BenchmarkWriteToMany is what a write to one of many connections costs, one by one and in batches.
+func BenchmarkWriteToMany(b *testing.B) {
+	opened := make(chan *Conn, 1)
+	s := start(b, paths[0], Config{Uring: true, PingInterval: time.Hour}, &app{open: func(c *Conn) { opened <- c }}, nil)
+	var clients []*client
+	var conns []*Conn
+	for range 500 {
+		clients = append(clients, s.connect(b))
+		conns = append(conns, <-opened)
+	}
+	batch := s.NewBatch()
+	defer batch.Close()
+	shared := AppendText(nil, bytes.Repeat([]byte{'x'}, 400))
+	got := make([]byte, len(shared))
+	for _, way := range []struct {
+		name  string
+		write func(*Conn)
+	}{{"OneByOne", func(c *Conn) { c.Write(shared) }}, {"Batch", func(c *Conn) { batch.Write(c, shared) }}} {
+		b.Run(way.name, func(b *testing.B) {
+			if way.name == "Batch" && batch.ring == nil {
+				b.Skip("no io_uring here")
+			}
+			var spent time.Duration
+			n := 0
+			for b.Loop() {
+				start := time.Now()
+				for _, c := range conns {
+					way.write(c)
+				}
+				batch.Flush()
+				spent += time.Since(start)
+				n += len(conns)
+				for _, c := range clients {
+					if _, err := io.ReadFull(c.r, got); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(spent.Nanoseconds())/float64(n), "ns/write")
 		})
 	}
 }

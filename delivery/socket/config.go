@@ -18,6 +18,8 @@ type Config struct {
 	// Loops is how many epoll loops share the connections: as many as GOMAXPROCS, 4 at most. Negative: goroutines for each
 	// connection, as with TLS and on systems without epoll.
 	Loops int
+	// Uring lets a Batch write by io_uring, where the kernel does.
+	Uring bool
 
 	PingInterval     time.Duration // between pings to a connection: 25 s
 	PongTimeout      time.Duration // silence of PingInterval + PongTimeout closes with 4408: 8 s

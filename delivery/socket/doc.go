@@ -17,6 +17,8 @@
 //	parser.go         bytes to frames and messages
 //	receive.go        what arrived, checked and told to the handler
 //	write.go          Write, and the rest of a frame in flight
+//	batch.go          writes to many connections by one system call
+//	ring_linux.go     the io_uring that does it
 //	close.go          the close handshake and the end
 //	wheel.go          when each connection is looked at
 //	visit.go          pings and deadlines, at such a look

@@ -20,6 +20,11 @@ var pingFrame = []byte{0x80 | byte(ws.OpPing), 0}
 func (c *Conn) Write(frame []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.write(frame)
+}
+
+// write is Write; mu is held.
+func (c *Conn) write(frame []byte) bool {
 	if !c.open() {
 		return false
 	}

@@ -33,6 +33,7 @@ type Config struct {
 	PusherAddr, PusherOpsAddr   string
 	TrustedProxies              []netip.Prefix // whose TrustedProxiesHeader is believed
 	TrustedProxiesHeader        string         // "X-Forwarded-For" or Forwarded
+	PusherIOUring               bool
 
 	LogLevel  slog.Level
 	LogFormat string // "text", "json" or "": text on a terminal, else json

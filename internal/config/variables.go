@@ -50,6 +50,7 @@ func (c *Config) variables(o Options) []variable {
 		{"PUSHER_TLS_KEY", "", checked(&c.PusherTLSKey, readableFile)},
 		{"TRUSTED_PROXIES", "", list(&c.TrustedProxies, network)},
 		{"TRUSTED_PROXIES_HEADER", "X-Forwarded-For", oneOf(&c.TrustedProxiesHeader, "X-Forwarded-For", Forwarded)},
+		{"PUSHER_IO_URING", "true", flag(&c.PusherIOUring)},
 
 		{"LOG_LEVEL", "info", level(&c.LogLevel)},
 		{"LOG_FORMAT", "", oneOf(&c.LogFormat, "text", "json")},
