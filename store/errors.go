@@ -19,6 +19,8 @@ var (
 	ErrConflict = errors.New("the same id was used with another body")
 	// ErrOtherClock: the database has run on the other kind of clock.
 	ErrOtherClock = errors.New("use another database")
+	// ErrSuperseded: somebody else goes on with an import. Nothing was changed.
+	ErrSuperseded = errors.New("somebody else goes on with this import")
 	// ErrCursor: the cursor of a list is no cursor, or one of another list.
 	ErrCursor = errors.New("not a cursor of this list")
 )

@@ -82,9 +82,11 @@ func (db *DB) Explain(ctx context.Context, query ExplainQuery) (Explanation, err
 	return e, nil
 }
 
+const keyOfNotificationQuery = `SELECT key FROM notification_keys WHERE notification_id = ?`
+
 // aboutNotification finds the reminder that a notification is, or else the key that it was made for.
 func (q queryer) aboutNotification(ctx context.Context, id string) (query ExplainQuery, key string, err error) {
-	err = q.get(ctx, &key, `SELECT key FROM notification_keys WHERE notification_id = ?`, id)
+	err = q.get(ctx, &key, keyOfNotificationQuery, id)
 	if err == nil || !errors.Is(err, ErrNotFound) {
 		return ExplainQuery{}, key, err
 	}

@@ -17,6 +17,11 @@ type ImportOptions struct {
 	DryRun bool
 	// AllOrNothing changes nothing if any row is rejected.
 	AllOrNothing bool
+	// Within makes the rows part of a larger transaction, which its owner gives up if a row is rejected that must not be.
+	Within *ImportTx
+	// Mark answers how far the import is with these rows, to be stored with them; nil: nobody asks. It may be called more than
+	// once. ErrSuperseded if the import is in other hands.
+	Mark func(rejected []Rejected) ImportMark
 }
 
 // Rejected is a row that wasn't taken, and why: a *FieldError, ErrStale or ErrConflict.
@@ -32,7 +37,7 @@ var errUndone = errors.New("undone on purpose")
 func (db *DB) importing(ctx context.Context, what string, opt ImportOptions,
 	fn func(ctx context.Context, tx *Tx) ([]Rejected, error)) ([]Rejected, error) {
 	var rejected []Rejected
-	err := db.write(ctx, func(ctx context.Context, tx *Tx) error {
+	do := func(ctx context.Context, tx *Tx) error {
 		var err error
 		if rejected, err = fn(ctx, tx); err != nil {
 			return err
@@ -40,13 +45,45 @@ func (db *DB) importing(ctx context.Context, what string, opt ImportOptions,
 		if opt.DryRun || opt.AllOrNothing && len(rejected) > 0 {
 			return errUndone
 		}
+		if opt.Mark != nil {
+			return tx.markImport(ctx, opt.Mark(rejected))
+		}
 		return nil
-	})
+	}
+	var err error
+	if opt.Within != nil {
+		err = do(ctx, opt.Within.tx)
+	} else {
+		err = db.write(ctx, do)
+	}
 	if err != nil && !errors.Is(err, errUndone) {
 		return nil, fmt.Errorf("import %s: %w", what, err)
 	}
 	slices.SortFunc(rejected, func(a, b Rejected) int { return cmp.Compare(a.Index, b.Index) })
 	return rejected, nil
+}
+
+// ImportTx is one transaction for any number of bulk calls.
+type ImportTx struct {
+	tx    *Tx
+	moved []string // people whose reminders follow after the commit
+}
+
+// ImportWhole runs fn and commits what bulk calls did Within its transaction, unless fn answers an error: a file that is taken as
+// a whole or not at all, however many rows it has. It holds their loans until then. Unlike other transactions it isn't run again
+// when the database undid it because of others: fn may be reading what comes only once.
+func (db *DB) ImportWhole(ctx context.Context, fn func(ctx context.Context, whole *ImportTx) error) error {
+	whole := &ImportTx{}
+	changes, wake, err := db.writeOnce(ctx, func(ctx context.Context, tx *Tx) error {
+		whole.tx = tx
+		return fn(ctx, whole)
+	})
+	if err != nil {
+		return err
+	}
+	db.tell(changes, wake)
+	db.follow(ctx, whole.moved)
+	return nil
 }
 
 // one is the answer of a bulk call with a single row.

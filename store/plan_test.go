@@ -42,14 +42,21 @@ func TestPlans(t *testing.T) {
 				"Index Scan using status_changes_told", "USING INDEX status_changes_told (done_at<?)", true},
 			{"OldRequests", oldToldQuery("notification_requests"), []any{aDayAgo, 300},
 				"Index Scan using notification_requests_told", "USING INDEX notification_requests_told (done_at<?)", true},
+			// These PostgreSQL reports itself, in TestReadsDontGrowWithTables.
+			{"DueReminders", fmt.Sprintf(claimDueQuery, "", ""), []any{time.Now(), time.Time{}, "", 500},
+				"", "due_reminders USING INDEX due_reminders_next ((next_at,loan_id)>(?,?) AND next_at<?)", true},
+			{"KeyOfNotification", keyOfNotificationQuery, []any{"n1"}, "", "notification_keys_notification (notification_id=?)", true},
 			{"Heads", heads, headsArgs, "Index Scan using inboxes_pkey", "i USING PRIMARY KEY (recipient=?)", true},
 		} {
+			want := c.lite
+			if db.Dialect() == Postgres {
+				want = c.postgres
+			}
+			if want == "" {
+				continue
+			}
 			t.Run(c.name, func(t *testing.T) {
 				plan := explain(t, db, c.query, c.args)
-				want := c.lite
-				if db.Dialect() == Postgres {
-					want = c.postgres
-				}
 				if !strings.Contains(plan, want) {
 					t.Errorf("the plan doesn't say %q:\n%s", want, plan)
 				}

@@ -115,6 +115,13 @@ func testReads(t *testing.T, w *explainedDB, first, end int) {
 			return w.Prune(t.Context(), policy.Retention{Notifications: year, Decisions: year}, nil)
 		}, []read{{"notifications", "notifications_pkey", 0, 1}, {"decisions", "decisions_pkey", 300, 0}, {"due_reminders", "due_reminders_pkey", 300, 0},
 			{"status_changes", "status_changes_told", 0, 1}}},
+
+		{"ExplainNotification", func(int) error { _, err := w.Explain(t.Context(), ExplainQuery{NotificationID: "n2"}); return err },
+			[]read{{"notification_keys", "notification_keys_notification", 1, 1}}},
+		{"ExplainReminder", func(int) error { _, err := w.Explain(t.Context(), ExplainQuery{NotificationID: oldest}); return err },
+			[]read{{"notification_keys", "notification_keys_notification", 0, 1}, {"notifications", "notifications_pkey", 1, 1},
+				{"decisions", "decisions_subject", 10, 0}, {"loans", "*", 2, 0}, {"installments", "installments_pkey", 1, 1},
+				{"due_reminders", "due_reminders_pkey", 2, 1}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for i := first; i < end; i++ {
@@ -142,7 +149,7 @@ type scan struct {
 }
 
 // large are the tables that grow with a lender's book and its history.
-var large = []string{"notifications", "inboxes", "decisions", "due_reminders", "loans", "installments", "users", "status_changes"}
+var large = []string{"notifications", "inboxes", "notification_keys", "decisions", "due_reminders", "loans", "installments", "users", "status_changes"}
 
 // explainedDB is a world whose database reports how it executed each statement.
 type explainedDB struct {
@@ -266,6 +273,7 @@ func fillTables(t *testing.T, w *world) {
 		`INSERT INTO inboxes (recipient, rev, total, unread, unseen)
 			SELECT 'u' || p, CASE WHEN p = 1 THEN 10000 ELSE 50 END, CASE WHEN p = 1 THEN 10000 ELSE 50 END, 10, CASE WHEN p = 1 THEN 10000 ELSE 50 END
 			FROM generate_series(1, 19801) AS p`,
+		`INSERT INTO notification_keys (key, notification_id) SELECT 'status:c' || n || ':u' || n, 'n' || n FROM generate_series(1, 200000) AS n`,
 		`INSERT INTO users (id, name, time_zone, locale, created_at, updated_at)
 			SELECT 'u' || n, 'Name', 'UTC', 'en', now(), now() FROM generate_series(1, 100000) AS n`,
 		`INSERT INTO loans (id, borrower_id, product, currency, digits, status, policy_version, started_at, created_at, updated_at)

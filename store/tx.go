@@ -209,12 +209,7 @@ func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx *Tx) er
 	for attempt := 1; ; attempt++ {
 		changes, wake, err := db.writeOnce(ctx, fn)
 		if err == nil {
-			if len(changes) > 0 {
-				(*db.committed.Load())(changes)
-			}
-			if wake {
-				db.outbox.wake()
-			}
+			db.tell(changes, wake)
 			return nil
 		}
 		if !retryable(err) || attempt == attempts {
@@ -226,6 +221,16 @@ func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx *Tx) er
 			return err
 		case <-time.After(pause):
 		}
+	}
+}
+
+// tell passes on what a transaction did, after its commit.
+func (db *DB) tell(changes []Change, wake bool) {
+	if len(changes) > 0 {
+		(*db.committed.Load())(changes)
+	}
+	if wake {
+		db.outbox.wake()
 	}
 }
 

@@ -33,7 +33,11 @@ func (db *DB) ImportUsers(ctx context.Context, rows []User, opt ImportOptions) (
 		rejected, moved, err = tx.putUsers(ctx, rows)
 		return rejected, err
 	})
-	if err == nil && !opt.DryRun && (!opt.AllOrNothing || len(rejected) == 0) {
+	switch {
+	case err != nil || opt.DryRun || opt.AllOrNothing && len(rejected) > 0:
+	case opt.Within != nil:
+		opt.Within.moved = append(opt.Within.moved, moved...)
+	default:
 		db.follow(ctx, moved)
 	}
 	return rejected, err

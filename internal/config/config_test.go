@@ -65,7 +65,7 @@ func TestDefaults(t *testing.T) {
 		HandshakeTimeout: 5 * time.Second, SweepInterval: 5 * time.Second,
 		DatabaseConnections: 10, MaxHandshakes: 1024, MaxMessageBytes: 65536, MaxMessagesPerSecond: 50, MaxSessionsPerUser: 20, CatchUpLimit: 1000,
 		MaxRequestsPerSecond: 100, MaxConnectsPerSecond: 100, MaxIngestRequestsPerSecond: 2000,
-		MaxBodyBytes: 1 << 20, MaxImportBytes: 64 << 20, WorkerConcurrency: 10,
+		MaxBodyBytes: 1 << 20, MaxImportBytes: 1 << 30, WorkerConcurrency: 10,
 	}
 	if !reflect.DeepEqual(c, want) {
 		type plain Config // without String

@@ -74,7 +74,7 @@ func (c *Config) variables(o Options) []variable {
 		{"MAX_CONNECTIONS_PER_ADDRESS", "", number(&c.MaxConnectionsPerAddress, 1)},
 		{"CATCH_UP_LIMIT", "1000", number(&c.CatchUpLimit, 1)},
 		{"MAX_BODY_BYTES", "1048576", number(&c.MaxBodyBytes, 1024)},
-		{"MAX_IMPORT_BYTES", "67108864", number(&c.MaxImportBytes, 1024)},
+		{"MAX_IMPORT_BYTES", "1073741824", number(&c.MaxImportBytes, 1024)},
 		{"WORKER_CONCURRENCY", "10", number(&c.WorkerConcurrency, 1)},
 
 		{"TEST_WRONG_CLOCK", "", checked(&c.TestWrongClock, readableFile)},

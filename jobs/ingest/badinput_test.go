@@ -206,7 +206,7 @@ func TestEveryCallAsksForItsScope(t *testing.T) {
 	calls := map[string]string{
 		"PUT /v1/users/u": ScopeIngest, "DELETE /v1/users/u": ScopeIngest, "PUT /v1/loans/l": ScopeIngest, "PUT /v1/loans/l/installments": ScopeIngest,
 		"POST /v1/payments": ScopeIngest, "POST /v1/payments/p/reverse": ScopeIngest, "POST /v1/status-changes": ScopeIngest,
-		"POST /v1/notifications": ScopeIngest, "POST /v1/import/users": ScopeIngest,
+		"POST /v1/notifications": ScopeIngest, "POST /v1/import/users": ScopeIngest, "GET /v1/import/users": ScopeIngest,
 		"POST /v1/sessions/revoke": ScopeAdmin, "GET /v1/status": ScopeAdmin, "GET /v1/explain": ScopeAdmin, "GET /v1/preview": ScopeAdmin,
 	}
 	for call, scope := range calls {

@@ -148,50 +148,97 @@ func importFile(ctx context.Context, db *store.DB, file CSVFile, opt CSVOptions,
 		return result(false), nil
 	}
 
-	into := newSink(file.Resource, batch{
-		db: db, report: rep, unique: true, hold: !opt.SkipBad, declared: seen, loans: digits{},
+	rows := &csvRows{lines: lines, names: names, file: file, opt: opt, report: rep, seen: seen}
+	rows.batch = &batch{
+		db: db, report: rep, unique: true, declared: seen, loans: digits{},
 		opt: store.ImportOptions{Backfill: opt.Backfill, DryRun: opt.DryRun, AllOrNothing: !opt.SkipBad},
-	})
-	for n := 1; ; n++ {
-		cells, err := lines.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			if err := csvProblem(rep, err); err != nil {
-				return result(false), err
-			}
-			if opt.SkipBad {
-				break // what follows a broken quote can't be told apart into lines
-			}
-			return result(false), nil
-		}
-		line, _ := lines.FieldPos(0)
-		if len(cells) != len(names) {
-			rep.rejected++
-			rep.note(line, "", fmt.Sprintf("has %d fields where the header has %d", len(cells), len(names)))
-			continue
-		}
-		if i := slices.IndexFunc(cells, func(s string) bool { return !utf8.ValidString(s) }); i >= 0 {
-			rep.rejected++
-			rep.note(line, names[i], "isn't valid UTF-8: save the file as UTF-8")
-			continue
-		}
-		row := &pending{line: line}
-		row.f = record(names, cells, &row.bad)
-		if opt.DryRun {
-			seen.declare(file.Resource, row.f)
-		}
-		if err := into.add(ctx, row); err != nil {
+	}
+	rows.into = newSink(file.Resource, rows.batch)
+	if opt.DryRun || opt.SkipBad {
+		if err := rows.read(ctx); err != nil {
 			return result(false), err
 		}
-		if opt.Progress != nil && n%chunk == 0 {
-			opt.Progress(file.Name, n)
+		return result(!opt.DryRun), nil
+	}
+	// One transaction for the whole file. Its rows go to the database as they are read, so their number doesn't matter here.
+	err = db.ImportWhole(ctx, func(ctx context.Context, whole *store.ImportTx) error {
+		rows.batch.opt.Within = whole
+		return rows.read(ctx)
+	})
+	if errors.Is(err, ErrBadRows) { // nothing is written, and the rest is looked at for what else is wrong
+		rows.batch.opt.Within, rows.batch.opt.DryRun = nil, true
+		err = rows.read(ctx)
+	}
+	return result(err == nil && rep.found == 0), err
+}
+
+// csvRows are the rows of a file on their way into the store.
+type csvRows struct {
+	lines  *csv.Reader
+	names  []string
+	file   CSVFile
+	opt    CSVOptions
+	batch  *batch
+	into   sink
+	report *report
+	seen   declared
+	n      int
+}
+
+// read takes rows to the end of the file; within a transaction for the whole of it, to the first that is bad, which is
+// ErrBadRows.
+func (c *csvRows) read(ctx context.Context) error {
+	within := c.batch.opt.Within != nil
+	for {
+		row, err := c.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			if err := c.into.flush(ctx, false); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		default:
+			if err := c.into.add(ctx, row); err != nil {
+				return err
+			}
+		}
+		if within && c.report.found > 0 {
+			return ErrBadRows
+		}
+		if err != nil {
+			return nil
 		}
 	}
-	if err := into.flush(ctx); err != nil {
-		return result(false), err
+}
+
+// next is the next row; io.EOF after the last one, also where what follows can't be told apart into lines.
+func (c *csvRows) next() (*pending, error) {
+	cells, err := c.lines.Read()
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			if err := csvProblem(c.report, err); err != nil {
+				return nil, err
+			}
+		}
+		return nil, io.EOF
 	}
-	return result(!opt.DryRun && (opt.SkipBad || rep.found == 0)), nil
+	if c.n++; c.opt.Progress != nil && c.n%chunk == 0 {
+		c.opt.Progress(c.file.Name, c.n)
+	}
+	line, _ := c.lines.FieldPos(0)
+	if len(cells) != len(c.names) {
+		return unreadable(line, "", fmt.Sprintf("has %d fields where the header has %d", len(cells), len(c.names))), nil
+	}
+	if i := slices.IndexFunc(cells, func(s string) bool { return !utf8.ValidString(s) }); i >= 0 {
+		return unreadable(line, c.names[i], "isn't valid UTF-8: save the file as UTF-8"), nil
+	}
+	row := &pending{line: line}
+	row.f = record(c.names, cells, &row.bad)
+	if c.opt.DryRun {
+		c.seen.declare(c.file.Resource, row.f)
+	}
+	return row, nil
 }
 
 // declare notes what a dry run doesn't write, so that later files can be checked against it.

@@ -1,13 +1,13 @@
 package ingest
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"duebell/internal/civil"
 	"duebell/internal/money"
@@ -17,11 +17,17 @@ import (
 // fields are the values of one row: of a JSON object, or of a line of CSV. Each getter takes its field out and notes
 // what is wrong with it, so that one answer names everything that is wrong. What nobody asked for is unknown.
 type fields struct {
-	values map[string]json.RawMessage
+	values []value
 	path   string // before the names, such as "parties[2]."
 	// text: a line of CSV. Values are plain text, an empty one is absent, and lists and objects are JSON inside.
 	text bool
 	bad  *problems
+}
+
+// value is a field as it was given: JSON, or a cell. There are few in a row, so a list is searched faster than a map.
+type value struct {
+	name, text string
+	taken      bool
 }
 
 // problems collects what is wrong with one row.
@@ -33,63 +39,118 @@ func (p *problems) add(field, format string, args ...any) {
 
 // object takes apart a JSON object that is known to be valid JSON. Null and absent are the same.
 func object(raw json.RawMessage, path string, bad *problems) *fields {
-	f := &fields{values: map[string]json.RawMessage{}, path: path, bad: bad}
+	f := &fields{path: path, bad: bad}
 	if !isObject(raw) {
 		bad.add(strings.TrimSuffix(path, "."), "must be an object, not %s", kindOf(raw))
 		return f
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	_, _ = d.Token() // the brace
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			bad.add(path, "can't be read: %v", err)
-			return f
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			bad.add(path, "can't be read: %v", err)
-			return f
-		}
-		key := name.(string)
-		if _, twice := f.values[key]; twice {
+	f.values = make([]value, 0, 8)
+	text := string(raw)
+	for i := skip(text, 0, " \t\r\n{"); text[i] != '}'; i = skip(text, i, " \t\r\n,") {
+		end := valueEnd(text, i)
+		key := unquoted(text[i:end])
+		i = skip(text, end, " \t\r\n:")
+		end = valueEnd(text, i)
+		if f.find(key) != nil {
 			bad.add(path+key, "is given twice")
 		}
-		f.values[key] = value
+		f.values = append(f.values, value{name: key, text: text[i:end]})
+		i = end
 	}
 	return f
+}
+
+// skip is the first place from i on where none of those bytes is. In an object that is valid there is one.
+func skip(text string, i int, bytes string) int {
+	for strings.IndexByte(bytes, text[i]) >= 0 {
+		i++
+	}
+	return i
+}
+
+// valueEnd is where a value of valid JSON ends that begins at i.
+func valueEnd(text string, i int) int {
+	for depth := 0; ; i++ {
+		switch text[i] {
+		case '"':
+			for i++; text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			} else if depth < 0 {
+				return i // the end of the object behind a number or a word
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+}
+
+// unquoted is the text of a JSON string.
+func unquoted(quoted string) string {
+	if s := quoted[1 : len(quoted)-1]; strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s) {
+		return s
+	}
+	var s string
+	_ = json.Unmarshal([]byte(quoted), &s) // it is valid
+	return s
 }
 
 // record is a line of CSV.
 func record(names, cells []string, bad *problems) *fields {
-	f := &fields{values: make(map[string]json.RawMessage, len(names)), text: true, bad: bad}
+	f := &fields{values: make([]value, len(names)), text: true, bad: bad}
 	for i, name := range names {
-		f.values[name] = json.RawMessage(strings.TrimSpace(cells[i]))
+		f.values[i] = value{name: name, text: strings.TrimSpace(cells[i])}
 	}
 	return f
 }
 
-// take removes a field and returns its value; false if it isn't there.
-func (f *fields) take(name string) (json.RawMessage, bool) {
-	value, ok := f.values[name]
-	delete(f.values, name)
-	if !ok || !f.text && string(value) == "null" || f.text && len(value) == 0 {
-		return nil, false
+// find is a field that wasn't taken; nil if there is none. Of one that was given twice the last counts.
+func (f *fields) find(name string) *value {
+	for i := len(f.values) - 1; i >= 0; i-- {
+		if v := &f.values[i]; v.name == name && !v.taken {
+			return v
+		}
 	}
-	return value, true
+	return nil
+}
+
+// take removes a field and returns its value; false if it isn't there.
+func (f *fields) take(name string) (text string, ok bool) {
+	for v := f.find(name); v != nil; v = f.find(name) {
+		if v.taken = true; text == "" {
+			text = v.text
+		}
+	}
+	if text == "" || !f.text && text == "null" {
+		return "", false
+	}
+	return text, true
 }
 
 // peek is the text of a field that stays to be taken; "" if it is absent or no text.
 func (f *fields) peek(name string) string {
-	value := f.values[name]
-	if f.text {
-		return string(value)
-	}
-	var s string
-	if json.Unmarshal(value, &s) != nil {
+	v := f.find(name)
+	switch {
+	case v == nil:
+		return ""
+	case f.text:
+		return v.text
+	case v.text[0] != '"':
 		return ""
 	}
-	return s
+	return unquoted(v.text)
 }
 
 func (f *fields) wrong(name, format string, args ...any) {
@@ -98,12 +159,14 @@ func (f *fields) wrong(name, format string, args ...any) {
 
 // done notes the fields that nobody asked for.
 func (f *fields) done() {
-	unknown := make([]string, 0, len(f.values))
-	for name := range f.values {
-		unknown = append(unknown, name)
+	var unknown []string
+	for _, v := range f.values {
+		if !v.taken {
+			unknown = append(unknown, v.name)
+		}
 	}
 	slices.Sort(unknown)
-	for _, name := range unknown {
+	for _, name := range slices.Compact(unknown) {
 		f.wrong(clip(name, 64), "is not a field of this call")
 	}
 }
@@ -118,14 +181,13 @@ func (f *fields) str(name string, required bool) (string, bool) {
 		return "", false
 	}
 	if f.text {
-		return string(value), true
+		return value, true
 	}
-	var s string
-	if value[0] != '"' || json.Unmarshal(value, &s) != nil {
+	if value[0] != '"' {
 		f.wrong(name, "must be a string, not %s", kindOf(value))
 		return "", false
 	}
-	return s, true
+	return unquoted(value), true
 }
 
 // checked is a field's text that passes check.
@@ -199,12 +261,12 @@ func (f *fields) number(name string, required bool, low, high int) (n int, ok bo
 		}
 		return 0, false
 	}
-	n, err := strconv.Atoi(string(value))
+	n, err := strconv.Atoi(value)
 	switch {
 	case err != nil && !f.text && value[0] != '-' && (value[0] < '0' || value[0] > '9'):
 		f.wrong(name, "must be a whole number, not %s", kindOf(value))
 	case err != nil:
-		f.wrong(name, "must be a whole number from %d to %d, not %s", low, high, clip(string(value), 40))
+		f.wrong(name, "must be a whole number from %d to %d, not %s", low, high, clip(value, 40))
 	case n < low || n > high:
 		f.wrong(name, "must be from %d to %d, not %d", low, high, n)
 	default:
@@ -222,12 +284,13 @@ func (f *fields) amount(name string, required bool, digits int) (minor int64, ok
 		}
 		return 0, false
 	}
-	s := string(value)
+	s := value
 	if !f.text {
-		if value[0] != '"' || json.Unmarshal(value, &s) != nil {
+		if value[0] != '"' {
 			f.wrong(name, `must be a decimal string like "1234.50", not %s`, kindOf(value))
 			return 0, false
 		}
+		s = unquoted(value)
 	}
 	if strings.HasPrefix(s, "-") {
 		f.wrong(name, "must not be negative")
@@ -243,10 +306,11 @@ func (f *fields) amount(name string, required bool, digits int) (minor int64, ok
 
 // list is the elements of an array of at most max.
 func (f *fields) list(name string, max int) []json.RawMessage {
-	value, ok := f.take(name)
+	text, ok := f.take(name)
 	if !ok {
 		return nil
 	}
+	value := []byte(text)
 	var list []json.RawMessage
 	switch {
 	case f.text && !json.Valid(value):
@@ -285,18 +349,18 @@ func (f *fields) words(name string, max int, check func(string) error) []string 
 	return words
 }
 
-func isObject(raw []byte) bool {
-	trimmed := bytes.TrimLeft(raw, " \t\r\n")
-	return len(trimmed) > 0 && trimmed[0] == '{'
-}
+func isObject(raw []byte) bool { return kindOf(raw) == "an object" }
 
 // kindOf says in the words of JSON what a valid value is.
-func kindOf(raw []byte) string {
-	raw = bytes.TrimLeft(raw, " \t\r\n")
-	if len(raw) == 0 {
+func kindOf[T []byte | json.RawMessage | string](raw T) string {
+	i := 0
+	for i < len(raw) && strings.IndexByte(" \t\r\n", raw[i]) >= 0 {
+		i++
+	}
+	if i == len(raw) {
 		return "nothing"
 	}
-	switch raw[0] {
+	switch raw[i] {
 	case '{':
 		return "an object"
 	case '[':

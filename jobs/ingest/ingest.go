@@ -40,7 +40,7 @@ type Options struct {
 	Registry prometheus.Registerer
 
 	MaxBody      int64 // bytes of a request and of an NDJSON line; 0: 1 MiB
-	MaxImport    int64 // bytes of an NDJSON request; 0: 256 MiB
+	MaxImport    int64 // bytes of an NDJSON request; 0: 1 GiB
 	MaxPerSecond int   // calls of a token's subject, or of an address that has no good token; twice as many in a burst; 0: 2,000
 }
 
@@ -58,7 +58,7 @@ func New(opt Options) http.Handler {
 		a.MaxBody = 1 << 20
 	}
 	if a.MaxImport <= 0 {
-		a.MaxImport = 256 << 20
+		a.MaxImport = 1 << 30
 	}
 	if a.MaxPerSecond <= 0 {
 		a.MaxPerSecond = 2000
@@ -96,7 +96,7 @@ func New(opt Options) http.Handler {
 	ingest("/v1/payments/{id}/reverse", methods{"POST": a.reversePayment})
 	ingest("/v1/status-changes", methods{"POST": a.postStatusChange})
 	ingest("/v1/notifications", methods{"POST": a.postNotification})
-	serve(ScopeIngest, "/v1/import/{resource}", methods{"POST": a.postImport}) // bounded by the chunk
+	serve(ScopeIngest, "/v1/import/{resource}", methods{"POST": a.postImport, "GET": bounded(a.getImport)}) // posts are bounded by the chunk
 
 	admin("/v1/sessions/revoke", methods{"POST": a.revokeSessions})
 	admin("/v1/status", methods{"GET": a.getStatus})

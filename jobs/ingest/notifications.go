@@ -25,8 +25,7 @@ func message(f *fields) (id string, m Message) {
 	if strings.HasPrefix(id, ownPrefix) {
 		f.wrong("id", "begins with %s, which is kept for Duebell's own", ownPrefix)
 	}
-	_, one := f.values["user_id"]
-	_, many := f.values["user_ids"]
+	one, many := f.find("user_id") != nil, f.find("user_ids") != nil
 	switch {
 	case one && many:
 		f.wrong("user_ids", "can't stand beside user_id: give one of them")
@@ -52,10 +51,11 @@ func message(f *fields) (id string, m Message) {
 
 // data is a JSON object that comes back to clients as it is, only without spaces.
 func data(f *fields) json.RawMessage {
-	raw, given := f.take("data")
+	text, given := f.take("data")
 	if !given {
 		return nil
 	}
+	raw := []byte(text)
 	var compact bytes.Buffer
 	switch {
 	case !isObject(raw):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -34,7 +35,14 @@ func (r *report) note(line int, field, message string) {
 	}
 }
 
-// sorted are the errors by line: those of the JSON are found before those of the values.
+// clone is a report to go on with, which leaves this one as it is.
+func (r *report) clone() *report {
+	next := *r
+	next.errors = slices.Clip(next.errors)
+	return &next
+}
+
+// sorted are the errors by line: those of values are found before those of what the database knows.
 func (r *report) sorted() []RowError {
 	slices.SortStableFunc(r.errors, func(a, b RowError) int { return a.Line - b.Line })
 	return r.errors
@@ -56,18 +64,46 @@ func (d *declared) hasUsers(l store.Loan) bool {
 	return d.users[l.BorrowerID] || slices.ContainsFunc(l.Parties, func(p store.Party) bool { return d.users[p.UserID] })
 }
 
-// pending is a row that was taken apart and not yet looked at.
+// pending is a row that was taken apart and not yet looked at. One that can't be read has no fields; bad says why.
 type pending struct {
 	line int
+	sum  uint64 // of its text
 	f    *fields
 	bad  problems
+}
+
+// unreadable is a row that can't be taken apart.
+func unreadable(line int, field, message string) *pending {
+	row := &pending{line: line}
+	row.bad.add(field, "%s", message)
+	return row
+}
+
+// lineOf remembers on which line a key was, in a few bytes for each: a file may have millions. Two keys that are one to it are
+// as likely as a broken disk.
+type lineOf struct {
+	seed  maphash.Seed
+	lines map[uint64]int
+}
+
+// put answers the line of a key that was there before.
+func (l *lineOf) put(key string, line int) (before int, again bool) {
+	if l.lines == nil {
+		l.seed, l.lines = maphash.MakeSeed(), map[uint64]int{}
+	}
+	hash := maphash.String(l.seed, key)
+	if before, again = l.lines[hash]; !again {
+		l.lines[hash] = line
+	}
+	return before, again
 }
 
 // sink takes the rows of one resource on their way into the store, and reports on each. An error of its methods ends the
 // import: it is the store's, not a row's.
 type sink interface {
 	add(ctx context.Context, row *pending) error
-	flush(ctx context.Context) error
+	// flush ends it. What could have gone on isn't written where the input was cut off.
+	flush(ctx context.Context, cut bool) error
 }
 
 // batch is what sinks have in common.
@@ -78,8 +114,8 @@ type batch struct {
 	asOf   time.Time // of rows that say none
 	// unique refuses a key that was there before. Otherwise a later row is a later change.
 	unique bool
-	// hold writes nothing before the last row was seen to be good.
-	hold bool
+	// progress is told to the store with each transaction; nil: it isn't kept.
+	progress *progress
 	// declared is only for a dry run; loans are those that were looked up.
 	declared declared
 	loans    digits
@@ -91,7 +127,9 @@ func (b *batch) load(ctx context.Context, rows []*pending) error {
 	}
 	ids := make([]string, len(rows))
 	for i, row := range rows {
-		ids[i] = row.f.peek("loan_id")
+		if row.f != nil {
+			ids[i] = row.f.peek("loan_id")
+		}
 	}
 	if err := b.loans.load(ctx, b.db, ids); err != nil {
 		return err
@@ -109,6 +147,34 @@ func (b *batch) reject(row *pending) {
 	b.report.rejected++
 	for _, bad := range row.bad {
 		b.report.note(row.line, bad.Field, bad.Message)
+	}
+}
+
+// write hands rows to the store and reports on them; count says what became of them.
+func (b *batch) write(do func(opt store.ImportOptions) ([]store.Rejected, error), count func(*report, []store.Rejected)) error {
+	opt := b.opt
+	if b.progress != nil {
+		opt.Mark = func(rejected []store.Rejected) store.ImportMark { // may be asked again
+			after := b.report.clone()
+			count(after, rejected)
+			return b.progress.at(after)
+		}
+	}
+	rejected, err := do(opt)
+	if err != nil {
+		return err
+	}
+	count(b.report, rejected)
+	if b.progress != nil {
+		b.progress.errs = len(b.report.errors)
+	}
+	return nil
+}
+
+// settle says that the next transaction settles a row.
+func (b *batch) settle(row *pending) {
+	if b.progress != nil {
+		b.progress.pass(row.line, row.sum)
 	}
 }
 
@@ -141,10 +207,10 @@ func refused(err error) (field, message string) {
 
 // rows is the sink of every resource but installments.
 type rows[T any] struct {
-	batch
+	*batch
 	key   func(T) string
 	parse func(b *batch, f *fields) T
-	write func(ctx context.Context, rows []T, opt store.ImportOptions) ([]store.Rejected, error)
+	into  func(ctx context.Context, rows []T, opt store.ImportOptions) ([]store.Rejected, error)
 	// needsLoan: parse needs the digits of the row's loan.
 	needsLoan bool
 	// rests says whether a row needs what only a dry run has seen, so that the store can't check it; nil: never.
@@ -153,7 +219,7 @@ type rows[T any] struct {
 	waiting []*pending
 	parsed  []T
 	lines   []int
-	seen    map[string]int // key to line: all of a unique import, else those of this transaction
+	seen    lineOf // all keys of a unique import, else those of this transaction
 }
 
 func (s *rows[T]) add(ctx context.Context, row *pending) error {
@@ -161,55 +227,50 @@ func (s *rows[T]) add(ctx context.Context, row *pending) error {
 	if len(s.waiting) < chunk {
 		return nil
 	}
-	if err := s.read(ctx); err != nil || s.hold {
-		return err
-	}
-	return s.send(ctx)
+	return s.flush(ctx, false)
 }
 
-func (s *rows[T]) flush(ctx context.Context) error {
-	if err := s.read(ctx); err != nil {
-		return err
-	}
-	if s.hold && s.report.rejected > 0 {
-		return nil
-	}
-	return s.send(ctx)
-}
-
-// read validates the rows that wait.
-func (s *rows[T]) read(ctx context.Context) error {
+func (s *rows[T]) flush(ctx context.Context, _ bool) error {
 	if s.needsLoan {
 		if err := s.load(ctx, s.waiting); err != nil {
 			return err
 		}
 	}
-	if s.seen == nil {
-		s.seen = map[string]int{}
-	}
 	for _, row := range s.waiting {
-		row.f.bad = &row.bad
-		value := s.parse(&s.batch, row.f)
-		row.f.done()
-		key := s.key(value)
-		before, twice := s.seen[key]
-		if twice && s.unique && key != "" {
-			row.bad.add("id", "%q is there already, on line %d", clip(key, 64), before)
+		if err := s.read(ctx, row); err != nil {
+			return err
 		}
-		if len(row.bad) > 0 {
-			s.reject(row)
-			continue
-		}
-		if twice { // two changes of one row need two transactions
-			if err := s.send(ctx); err != nil {
-				return err
-			}
-		}
-		s.seen[key] = row.line
-		s.parsed = append(s.parsed, value)
-		s.lines = append(s.lines, row.line)
+		s.settle(row)
 	}
 	s.waiting = s.waiting[:0]
+	return s.send(ctx)
+}
+
+// read validates a row.
+func (s *rows[T]) read(ctx context.Context, row *pending) error {
+	if row.f == nil {
+		s.reject(row)
+		return nil
+	}
+	row.f.bad = &row.bad
+	value := s.parse(s.batch, row.f)
+	row.f.done()
+	if len(row.bad) > 0 {
+		s.reject(row)
+		return nil
+	}
+	if before, again := s.seen.put(s.key(value), row.line); again && s.unique {
+		row.bad.add("id", "%q is there already, on line %d", clip(s.key(value), 64), before)
+		s.reject(row)
+		return nil
+	} else if again { // two changes of one row need two transactions
+		if err := s.send(ctx); err != nil {
+			return err
+		}
+		s.seen.put(s.key(value), row.line)
+	}
+	s.parsed = append(s.parsed, value)
+	s.lines = append(s.lines, row.line)
 	return nil
 }
 
@@ -219,7 +280,7 @@ func (s *rows[T]) send(ctx context.Context) error {
 	if s.opt.DryRun && s.rests != nil {
 		write, lines = nil, nil
 		for i, value := range s.parsed {
-			if s.rests(&s.batch, value) {
+			if s.rests(s.batch, value) {
 				s.report.accepted++
 			} else {
 				write, lines = append(write, value), append(lines, s.lines[i])
@@ -227,76 +288,88 @@ func (s *rows[T]) send(ctx context.Context) error {
 		}
 	}
 	if len(write) > 0 {
-		rejected, err := s.write(ctx, write, s.opt)
+		err := s.batch.write(func(opt store.ImportOptions) ([]store.Rejected, error) { return s.into(ctx, write, opt) },
+			func(rep *report, rejected []store.Rejected) {
+				for _, r := range rejected {
+					field, message := refused(r.Err)
+					rep.note(lines[r.Index], field, message)
+				}
+				rep.rejected += len(rejected)
+				rep.accepted += len(write) - len(rejected)
+			})
 		if err != nil {
 			return err
 		}
-		for _, r := range rejected {
-			field, message := refused(r.Err)
-			s.report.note(lines[r.Index], field, message)
-		}
-		s.report.rejected += len(rejected)
-		s.report.accepted += len(write) - len(rejected)
 	}
 	s.parsed, s.lines = s.parsed[:0], s.lines[:0]
 	if !s.unique {
-		clear(s.seen)
+		clear(s.seen.lines)
 	}
 	return nil
 }
 
 // schedules is the sink of installments: consecutive rows of one loan are its whole schedule.
 type schedules struct {
-	batch
+	*batch
 	group []*pending   // rows of the loan that is being read
+	loan  string       // its id
 	ready [][]*pending // whole schedules
 	count int          // rows in ready
-	begun map[string]int
+	begun lineOf       // loans
+	torn  bool         // the row before can't be read: it may be the first of this loan's
 
 	parsed []store.Schedule
 	lines  [][]*pending
 }
 
 func (s *schedules) add(ctx context.Context, row *pending) error {
-	loanID := row.f.peek("loan_id")
-	if len(s.group) > 0 && s.group[0].f.peek("loan_id") == loanID {
+	if row.f == nil { // of the loan before it, of that behind it, or of one that nobody can tell
+		s.torn = true
 		s.group = append(s.group, row)
 		return nil
 	}
-	s.endGroup()
-	s.group = []*pending{row}
-	if s.begun == nil {
-		s.begun = map[string]int{}
-	}
-	if line, again := s.begun[loanID]; again && loanID != "" {
-		row.bad.add("loan_id", "the rows of a loan must stand together: those of %q began on line %d", clip(loanID, 64), line)
-	} else {
-		s.begun[loanID] = row.line
-	}
-	if s.count < chunk {
+	loanID := row.f.peek("loan_id")
+	// A schedule that is too long ends there, and so is refused together with the rest of it.
+	if len(s.group) > 0 && s.loan == loanID && len(s.group) <= maxSchedule {
+		s.group, s.torn = append(s.group, row), false
 		return nil
 	}
-	if err := s.read(ctx); err != nil || s.hold {
+	if err := s.endGroup(ctx); err != nil {
 		return err
+	}
+	s.group, s.loan = append(s.group, row), loanID
+	if s.torn {
+		row.bad.add("loan_id", "nothing of this loan was written: the line before it can't be read and may be one of it")
+		s.torn = false
+	}
+	if line, again := s.begun.put(loanID, row.line); again && loanID != "" {
+		row.bad.add("loan_id", "the rows of a loan must stand together: those of %q began on line %d", clip(loanID, 64), line)
+	}
+	return nil
+}
+
+// endGroup takes the rows that are there for a whole schedule, and writes what has come together.
+func (s *schedules) endGroup(ctx context.Context) error {
+	if len(s.group) == 0 {
+		return nil
+	}
+	for _, row := range s.group {
+		s.settle(row)
+	}
+	s.ready = append(s.ready, s.group)
+	s.count += len(s.group)
+	s.group, s.loan = nil, ""
+	if s.count < chunk {
+		return nil
 	}
 	return s.send(ctx)
 }
 
-func (s *schedules) endGroup() {
-	if len(s.group) > 0 {
-		s.ready = append(s.ready, s.group)
-		s.count += len(s.group)
-		s.group = nil
-	}
-}
-
-func (s *schedules) flush(ctx context.Context) error {
-	s.endGroup()
-	if err := s.read(ctx); err != nil {
-		return err
-	}
-	if s.hold && s.report.rejected > 0 {
-		return nil
+func (s *schedules) flush(ctx context.Context, cut bool) error {
+	if !cut {
+		if err := s.endGroup(ctx); err != nil {
+			return err
+		}
 	}
 	return s.send(ctx)
 }
@@ -326,6 +399,9 @@ func (s *schedules) parse(group []*pending) (store.Schedule, bool) {
 	value := store.Schedule{Installments: make([]store.Installment, len(group))}
 	for i, row := range group {
 		f := row.f
+		if f == nil {
+			continue
+		}
 		f.bad = &row.bad
 		value.LoanID = f.id("loan_id")
 		digits, known := s.loans.of(value.LoanID)
@@ -348,7 +424,9 @@ func (s *schedules) parse(group []*pending) (store.Schedule, bool) {
 		group[0].bad.add("loan_id", "has %d installments, and at most %d are allowed", len(group), maxSchedule)
 	}
 	var whole problems
-	schedule(value.Installments, func(i int) string { return fmt.Sprintf("%d ", i) }, &whole)
+	if !slices.ContainsFunc(group, func(row *pending) bool { return row.f == nil }) {
+		schedule(value.Installments, func(i int) string { return fmt.Sprintf("%d ", i) }, &whole)
+	}
 	for _, wrong := range whole {
 		var i int
 		var field string
@@ -377,6 +455,9 @@ func (s *schedules) parse(group []*pending) (store.Schedule, bool) {
 }
 
 func (s *schedules) send(ctx context.Context) error {
+	if err := s.read(ctx); err != nil {
+		return err
+	}
 	write, groups := s.parsed, s.lines
 	if s.opt.DryRun {
 		write, groups = nil, nil
@@ -389,19 +470,21 @@ func (s *schedules) send(ctx context.Context) error {
 		}
 	}
 	if len(write) > 0 {
-		rejected, err := s.db.ImportSchedules(ctx, write, s.opt)
+		err := s.batch.write(func(opt store.ImportOptions) ([]store.Rejected, error) { return s.db.ImportSchedules(ctx, write, opt) },
+			func(rep *report, rejected []store.Rejected) {
+				for _, group := range groups {
+					rep.accepted += len(group)
+				}
+				for _, r := range rejected {
+					group := groups[r.Index]
+					field, message := refused(r.Err)
+					rep.note(group[0].line, field, message)
+					rep.rejected += len(group)
+					rep.accepted -= len(group)
+				}
+			})
 		if err != nil {
 			return err
-		}
-		for _, group := range groups {
-			s.report.accepted += len(group)
-		}
-		for _, r := range rejected {
-			group := groups[r.Index]
-			field, message := refused(r.Err)
-			s.report.note(group[0].line, field, message)
-			s.report.rejected += len(group)
-			s.report.accepted -= len(group)
 		}
 	}
 	s.parsed, s.lines = s.parsed[:0], s.lines[:0]
