@@ -83,10 +83,10 @@ func TestPacketsThatVanishCloseTheConnection(t *testing.T) {
 			end.run(t, "ip", "link", "set", end.device, "up")
 		}
 
-		const interval, timeout = time.Second, 2 * time.Second
+		const interval, timeout = time.Second, 20 * time.Second // clients here answer no pings while others are told hello
 		var closed, silent atomic.Int32
 		s := &server{path: p, log: new(lines)}
-		s.Server = NewServer(Config{Loops: p.loops, PingInterval: interval, PongTimeout: timeout, CloseTimeout: 300 * time.Millisecond},
+		s.Server = NewServer(Config{Loops: p.loops, PingInterval: interval, PongTimeout: timeout, HandshakeTimeout: patience, CloseTimeout: 300 * time.Millisecond},
 			&app{close: func(_ *Conn, code int, _ string) {
 				closed.Add(1)
 				if code == CodeSilent {
