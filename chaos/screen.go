@@ -228,6 +228,9 @@ func (s *screen) socket(ctx context.Context, host string, rev int64, epoch strin
 	defer s.disconnect()
 	for {
 		_, text, err := conn.Read(ctx)
+		if err == nil && len(text) == 0 { // the library's word for a connection that was cut right behind a frame's header
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
 			return err
 		}
