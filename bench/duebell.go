@@ -132,7 +132,7 @@ func (r *rig) seed(ctx context.Context, users int) (query string, err error) {
 	const batch = 500
 	for first := 0; first < users; first += batch {
 		id := fmt.Sprintf("bench-%d-%d", first, time.Now().UnixNano())
-		if _, err := db.AddRequest(ctx, store.Request{ID: id, Body: []byte(`{}`), BodyHash: id}); err != nil {
+		if err := db.AddRequests(ctx, []store.Request{{ID: id, Body: []byte(`{}`), BodyHash: id}})[0].Err; err != nil {
 			return "", err
 		}
 		_, err := db.TellRequest(ctx, id, func(store.Request) (t store.Telling, err error) {

@@ -53,7 +53,7 @@ func tell(ctx context.Context, db *store.DB, n int, recipients ...string) error 
 
 func tellText(ctx context.Context, db *store.DB, text string, n int, recipients ...string) error {
 	id := fmt.Sprintf("r%d", requests.Add(1))
-	if _, err := db.AddRequest(ctx, store.Request{ID: id, Body: []byte(`{}`), BodyHash: id}); err != nil {
+	if err := db.AddRequests(ctx, []store.Request{{ID: id, Body: []byte(`{}`), BodyHash: id}})[0].Err; err != nil {
 		return err
 	}
 	_, err := db.TellRequest(ctx, id, func(store.Request) (store.Telling, error) {

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -19,9 +20,23 @@ import (
 
 // notificationSend tells what the loan system asked for, or what the book itself has to say.
 func (w *Worker) notificationSend(ctx context.Context, task *asynq.Task) error {
-	return w.each(ctx, task, func(ctx context.Context, id string) (int, error) {
-		return w.db.TellRequest(ctx, id, planRequest)
-	})
+	ids, err := readKeys(task)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(failed, err)
+		}
+		told, err := w.db.TellRequest(ctx, id, planRequest)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("tell %s: %w", id, err))
+			continue
+		}
+		w.metrics.notifications.WithLabelValues(task.Type()).Add(float64(told))
+	}
+	return failed
 }
 
 // planRequest says whom one request is about and makes its notifications.

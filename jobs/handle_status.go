@@ -3,44 +3,34 @@ package jobs
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
 
+	"duebell/internal/gather"
 	"duebell/internal/policy"
 	"duebell/jobs/text"
 	"duebell/store"
 )
 
-// statusNotify tells all pending status changes of some applications. One that fails doesn't keep the others from being
-// told; those told already aren't told again when the task is retried.
+// statusNotify tells all pending status changes of some applications, together with those of the tasks that come meanwhile. One
+// that fails doesn't keep the others from being told; those told already aren't told again when the task is retried.
 func (w *Worker) statusNotify(ctx context.Context, task *asynq.Task) error {
-	return w.each(ctx, task, func(ctx context.Context, application string) (int, error) {
-		return w.db.TellApplication(ctx, application, tellStatus)
-	})
-}
-
-// each tells everything that a task names.
-func (w *Worker) each(ctx context.Context, task *asynq.Task, tell func(ctx context.Context, key string) (int, error)) error {
 	keys, err := readKeys(task)
 	if err != nil {
 		return err
 	}
-	var failed error
-	for _, key := range keys {
-		if err := ctx.Err(); err != nil {
-			return errors.Join(failed, err)
-		}
-		told, err := tell(ctx, key)
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("tell %s: %w", key, err))
-			continue
-		}
-		w.metrics.notifications.WithLabelValues(task.Type()).Add(float64(told))
-	}
-	return failed
+	_, err = w.status.Do(ctx, keys)
+	return err
+}
+
+// tellTasks tells what some tasks are about.
+func (w *Worker) tellTasks(ctx context.Context, tasks [][]string) []gather.Result[struct{}] {
+	told, err := w.db.TellApplications(ctx, slices.Concat(tasks...), tellStatus)
+	w.metrics.notifications.WithLabelValues(TypeStatusNotify).Add(float64(told))
+	return slices.Repeat([]gather.Result[struct{}]{{Err: err}}, len(tasks))
 }
 
 // statusData is what a notification of a status change says for programs.

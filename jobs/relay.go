@@ -31,10 +31,10 @@ const (
 	enqueuers = 16
 	// enqueueTimeout is for one batch. Redis that is slower is as good as down.
 	enqueueTimeout = 3 * time.Second
-	// Up to packFrom claims are a task each, for speed; more are packed together, since what a task costs by itself is then
-	// most of it.
-	packFrom = 64
-	packMax  = 200
+	// A task carries up to packMin claims, since what it costs by itself is most of it. Of more than four such, four are made, which
+	// are worked on beside each other, of up to packMax claims.
+	packMin = 16
+	packMax = 200
 	// maxQueued is how many urgent tasks may wait before the relay leaves the rest in the outbox.
 	maxQueued = 256
 	// maxDirect is how many claims may wait to be enqueued without a look at the outbox.
@@ -226,12 +226,9 @@ type parcel struct {
 	claims []store.Claim
 }
 
-// pack makes tasks of claims: one each, or with a backlog some hundreds in each.
+// pack makes tasks of claims: a few, or with a backlog as many as it takes.
 func pack(claims []store.Claim, now time.Time) []parcel {
-	size := 1
-	if len(claims) > packFrom {
-		size = min(packMax, (len(claims)+packFrom-1)/packFrom)
-	}
+	size := min(max(packMin, (len(claims)+3)/4), packMax)
 	var parcels []parcel
 	for _, kind := range []string{store.ClaimStatus, store.ClaimRequest} {
 		of := slices.DeleteFunc(slices.Clone(claims), func(c store.Claim) bool { return c.Kind != kind })

@@ -301,24 +301,30 @@ func (w *world) pay(loan string, amount int64) string {
 // change is a status change as the ingest API writes it.
 func (w *world) change(id, application, from, to string, notify ...string) bool {
 	w.t.Helper()
-	attempt, created, err := w.db.AddStatusChange(w.t.Context(), store.StatusChange{ID: id, ApplicationID: application, BorrowerID: "ana",
-		From: from, To: to, OccurredAt: w.db.Now(), Notify: notify, BodyHash: to})
-	w.do(err)
+	added := w.db.AddStatusChanges(w.t.Context(), []store.StatusChange{{ID: id, ApplicationID: application, BorrowerID: "ana",
+		From: from, To: to, OccurredAt: w.db.Now(), Notify: notify, BodyHash: to}})[0]
+	w.do(added.Err)
 	w.mu.Lock()
 	schedulers := slices.Clone(w.schedulers)
 	w.mu.Unlock()
-	if created && len(schedulers) > 0 {
-		schedulers[0].Relay.Claimed(store.Claim{Kind: store.ClaimStatus, Key: application, Attempt: attempt})
+	if added.Created && len(schedulers) > 0 {
+		schedulers[0].Relay.Claimed(store.Claim{Kind: store.ClaimStatus, Key: application, Attempt: added.Attempt})
 	}
-	return created
+	return added.Created
 }
 
 func (w *world) request(id string, body map[string]any) {
 	w.t.Helper()
 	text, err := json.Marshal(body)
 	w.do(err)
-	_, err = w.db.AddRequest(w.t.Context(), store.Request{ID: id, Body: text, BodyHash: id})
-	w.do(err)
+	claim := w.db.AddRequests(w.t.Context(), []store.Request{{ID: id, Body: text, BodyHash: id}})[0]
+	w.do(claim.Err)
+	w.mu.Lock()
+	schedulers := slices.Clone(w.schedulers)
+	w.mu.Unlock()
+	if claim.Created && len(schedulers) > 0 {
+		schedulers[0].Relay.Claimed(store.Claim{Kind: store.ClaimRequest, Key: id, Attempt: claim.Attempt})
+	}
 }
 
 // inbox is what a person has, oldest first.

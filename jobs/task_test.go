@@ -41,7 +41,7 @@ func TestPack(t *testing.T) {
 		return list
 	}
 	for _, test := range []struct{ status, requests, tasks, most int }{
-		{1, 0, 1, 1}, {3, 2, 5, 1}, {64, 0, 64, 1}, {65, 0, 33, 2}, {1000, 0, 63, 16}, {0, 1000, 63, 16}, {13000, 0, 65, 200},
+		{1, 0, 1, 1}, {3, 2, 2, 3}, {17, 0, 2, 16}, {64, 0, 4, 16}, {400, 0, 4, 100}, {1000, 0, 5, 200}, {0, 1000, 5, 200}, {13000, 0, 65, 200},
 	} {
 		parcels := pack(append(claims(store.ClaimStatus, test.status), claims(store.ClaimRequest, test.requests)...), time.Now())
 		total, most := 0, 0

@@ -13,6 +13,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"duebell/internal/gather"
 	"duebell/store"
 )
 
@@ -33,7 +34,8 @@ type WorkerOptions struct {
 	Log   *slog.Logger
 	// Metrics to count with; nil: nobody looks.
 	Metrics *Metrics
-	// Concurrency is how many urgent tasks run at once; 0: 16. Reminders take a quarter of that.
+	// Concurrency is how many tasks run at once; 0: 16. Reminders take a quarter of that beside the urgent ones, of which more are
+	// taken: those of status changes that come meanwhile wait to be told together.
 	Concurrency int
 	// Poll and LazyPoll are how often an idle worker looks for urgent tasks that nobody has woken it for, and for others; 0: 100 ms.
 	Poll, LazyPoll time.Duration
@@ -50,13 +52,17 @@ type Worker struct {
 	opt     WorkerOptions
 
 	queues   *QueueReader
-	batch    int            // rows of the due queue in one transaction
-	runs     atomic.Int32   // of reminders that this worker works for
-	settled  func(rows int) // tests: after each batch of reminders
+	status   *gather.Group[[]string, struct{}] // of applications
+	batch    int                               // rows of the due queue in one transaction
+	runs     atomic.Int32                      // of reminders that this worker works for
+	settled  func(rows int)                    // tests: after each batch of reminders
 	pruning  sync.Mutex
 	handlers map[string]func(context.Context, *asynq.Task) error
 	running  sync.WaitGroup // of handlers, also of those that Asynq has given up
 }
+
+// gatherFrom is how many urgent tasks are taken for each that runs. They cost nothing while they wait.
+const gatherFrom = 8
 
 // NewWorker makes a worker. Run starts it.
 func NewWorker(opt WorkerOptions) *Worker {
@@ -79,6 +85,7 @@ func NewWorker(opt WorkerOptions) *Worker {
 	if w.opt.LazyPoll <= 0 {
 		w.opt.LazyPoll = lazyPoll
 	}
+	w.status = gather.New(w.tellTasks, gather.Options{AtOnce: min(4, w.opt.Concurrency)})
 	w.handlers = map[string]func(context.Context, *asynq.Task) error{
 		TypeStatusNotify:     w.statusNotify,
 		TypeNotificationSend: w.notificationSend,
@@ -103,8 +110,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		mux.HandleFunc(name, handle)
 	}
 
+	urgent := gatherFrom * w.opt.Concurrency
 	servers := []*asynq.Server{
-		w.server(waitingClient{w.redis, QueueStatus, w.opt.Poll}, handling, afterWait, w.opt.Concurrency, map[string]int{QueueStatus: 1}),
+		w.server(waitingClient{w.redis, QueueStatus, w.opt.Poll}, handling, afterWait, urgent, map[string]int{QueueStatus: 1}),
 		w.server(w.redis, handling, w.opt.LazyPoll, max(2, w.opt.Concurrency/4), map[string]int{QueueReminders: 3, QueueHousekeeping: 1}),
 	}
 	var work sync.WaitGroup

@@ -89,6 +89,11 @@ var sessionSettings = map[string]string{
 	"lock_timeout":                        "5s",
 	"idle_in_transaction_session_timeout": "10s",
 	"statement_timeout":                   "60s",
+	// Every table is read by an index. A plan that was made while a table was small would read all of it until the next ANALYZE, which
+	// may be a minute and many thousand rows later.
+	"enable_seqscan": "off",
+	// A statement that is compiled takes longer than it runs.
+	"jit": "off",
 }
 
 func (db *DB) openPostgres(url string, conns int) error {

@@ -59,6 +59,12 @@ func retryable(err error) bool {
 	return false
 }
 
+// lockTimeout says whether a statement has waited too long for what somebody else holds.
+func lockTimeout(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "55P03" // lock_not_available
+}
+
 // badRow says whether err is the fault of what was being written, so that it would come again, and not that of the
 // database or the time.
 func badRow(err error) bool {

@@ -94,7 +94,7 @@ func one(rejected []Rejected, err error) error {
 	return err
 }
 
-// ImportStatusChanges is AddStatusChange for many rows, but leaves the claiming to ClaimOutbox. Rows that were there
+// ImportStatusChanges is AddStatusChanges, but leaves the claiming to ClaimOutbox. Rows that were there
 // already are no errors.
 func (db *DB) ImportStatusChanges(ctx context.Context, rows []StatusChange, opt ImportOptions) ([]Rejected, error) {
 	return db.importing(ctx, "status changes", opt, func(ctx context.Context, tx *Tx) ([]Rejected, error) {

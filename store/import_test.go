@@ -268,7 +268,7 @@ func TestPreviewAndExplain(t *testing.T) {
 			t.Errorf("the reminder's explanation: %+v", e)
 		}
 		w.change(change("c1", "A1", "approved"))
-		_, err = w.TellApplication(t.Context(), "A1", tellStatus)
+		_, err = w.tellOne(t.Context(), "A1", tellStatus)
 		w.ok(err)
 		page, err = w.Changes(t.Context(), "ann", page.Rev, "", 10)
 		w.ok(err)

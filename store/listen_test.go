@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"duebell/internal/testenv"
 )
@@ -69,4 +72,62 @@ func (w *wakers) any() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.fns) > 0
+}
+
+// Only rows that nobody has claimed wake the relay: PostgreSQL lets transactions that notify commit only one after the other.
+func TestWhatIsClaimedWakesNobody(t *testing.T) {
+	db, _ := openMigrated(t, testenv.Postgres(t))
+	ctx := t.Context()
+	conn, err := pgx.ConnectConfig(ctx, db.pg.Copy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, `LISTEN duebell_outbox`); err != nil {
+		t.Fatal(err)
+	}
+	heard := func() (notices int) {
+		t.Helper()
+		if _, err := conn.Exec(ctx, `SELECT pg_notify('duebell_outbox', 'end')`); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			n, err := conn.WaitForNotification(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n.Payload == "end" {
+				return notices
+			}
+			notices++
+		}
+	}
+	for _, added := range slices.Concat(db.AddStatusChanges(ctx, []StatusChange{change("c1", "A1", "approved"), change("c2", "A2", "approved")}),
+		db.AddRequests(ctx, []Request{{ID: "r1", Body: []byte(`{}`)}})) {
+		if added.Err != nil {
+			t.Fatal(added.Err)
+		}
+	}
+	if n := heard(); n != 0 {
+		t.Errorf("%d notices of what is claimed", n)
+	}
+	// One for a transaction, however many rows.
+	if _, err := db.ImportStatusChanges(ctx, []StatusChange{change("c3", "A1", "paid"), change("c4", "A3", "approved")}, ImportOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := heard(); n != 1 {
+		t.Errorf("%d notices of an import, want 1", n)
+	}
+	// As a loan system does in its own transaction.
+	for _, insert := range []string{
+		`INSERT INTO status_changes (id, application_id, borrower_id, from_status, to_status, occurred_at) VALUES ('c5', 'A4', 'ann', '', 'approved', now())`,
+		`INSERT INTO notification_requests (id, body, body_hash, created_at) VALUES ('r2', '{}', '', now())`,
+	} {
+		if _, err := conn.Exec(ctx, insert); err != nil {
+			t.Fatal(err)
+		}
+		if n := heard(); n != 1 {
+			t.Errorf("%d notices of %s", n, insert)
+		}
+	}
 }

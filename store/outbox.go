@@ -34,36 +34,85 @@ func (c StatusChange) Recipients() []string {
 	return list
 }
 
-// AddStatusChange puts a status change into the outbox. The row counts as claimed: the caller enqueues
-// Claim{ClaimStatus, c.ApplicationID, attempt} now, or gives it back with UnclaimOutbox. The same change again isn't
-// created and enqueues nothing; ErrConflict if it differs.
-func (db *DB) AddStatusChange(ctx context.Context, c StatusChange) (attempt int, created bool, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
-		rejected, added, err := tx.addStatusChanges(ctx, []StatusChange{c}, true)
-		if err != nil {
-			return err
-		}
-		if len(rejected) > 0 {
-			return rejected[0].Err
-		}
-		created = len(added) > 0
-		if created {
-			err = tx.get(ctx, &attempt, `UPDATE applications SET attempt = attempt + 1 WHERE id = ? RETURNING attempt`,
-				c.ApplicationID)
-		} else {
-			err = tx.get(ctx, &attempt, `SELECT attempt FROM applications WHERE id = ?`, c.ApplicationID)
-		}
-		return err
-	})
-	if err != nil {
-		return 0, false, fmt.Errorf("add status change: %w", err)
-	}
-	return attempt, created, nil
+// Added is what became of one row that was put into the outbox.
+type Added struct {
+	Created bool // false: the same row was there already
+	Attempt int  // of the claim, where it was created
+	Err     error
 }
 
-// addStatusChanges inserts what is new, in the order of rows within an application, and answers its ids. Rows whose id
-// came with another body are rejected.
-func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed bool) (rejected []Rejected, added []string, err error) {
+// AddStatusChanges puts status changes into the outbox in one transaction, as if one after the other, and answers for each. A
+// new row counts as claimed: the caller enqueues Claim{ClaimStatus, its application, Attempt} now, or gives it back with
+// UnclaimOutbox. The same change again isn't created and enqueues nothing; ErrConflict if it differs.
+func (db *DB) AddStatusChanges(ctx context.Context, rows []StatusChange) []Added {
+	return add(ctx, db, "add status change", rows, func(ctx context.Context, tx *Tx, rows []StatusChange) ([]Added, error) {
+		rejected, fresh, err := tx.addStatusChanges(ctx, rows, true)
+		if err != nil {
+			return nil, err
+		}
+		attempts := make(map[string]int)
+		if len(fresh) > 0 {
+			var applications []string
+			for i, c := range rows {
+				if fresh[i] {
+					applications = append(applications, c.ApplicationID)
+				}
+			}
+			// The trigger has locked them, in order.
+			claims, err := tx.claims(ctx, ClaimStatus, `
+				UPDATE applications
+				SET attempt = attempt + 1
+				WHERE `+tx.in("id")+`
+				RETURNING id, attempt`, tx.list(applications))
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range claims {
+				attempts[c.Key] = c.Attempt
+			}
+		}
+		list := make([]Added, len(rows))
+		for i, c := range rows {
+			if fresh[i] {
+				list[i] = Added{Created: true, Attempt: attempts[c.ApplicationID]}
+			}
+		}
+		for _, r := range rejected {
+			list[r.Index].Err = r.Err
+		}
+		return list, nil
+	})
+}
+
+// add runs a transaction that adds rows. Where one of several can't be written, each is written alone.
+func add[T any](ctx context.Context, db *DB, what string, rows []T, fn func(ctx context.Context, tx *Tx, rows []T) ([]Added, error)) []Added {
+	list := make([]Added, 0, len(rows))
+	err := db.write(ctx, func(ctx context.Context, tx *Tx) (err error) {
+		list, err = fn(ctx, tx, rows)
+		return err
+	})
+	switch {
+	case err == nil:
+	case len(rows) > 1 && badRow(err):
+		list = list[:0]
+		for i := range rows {
+			list = append(list, add(ctx, db, what, rows[i:i+1], fn)...)
+		}
+		return list
+	default:
+		list = slices.Repeat([]Added{{Err: err}}, len(rows))
+	}
+	for i := range list {
+		if list[i].Err != nil {
+			list[i].Err = fmt.Errorf("%s: %w", what, list[i].Err)
+		}
+	}
+	return list
+}
+
+// addStatusChanges inserts what is new, in the order of rows within an application, and answers the indexes of what was. Rows whose
+// id came with another body are rejected.
+func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed bool) (rejected []Rejected, added map[int]bool, err error) {
 	// By application, because the trigger locks each in turn.
 	order := make([]int, len(rows))
 	for i := range rows {
@@ -83,7 +132,7 @@ func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed
 			tried = append(tried, rows[i])
 		}
 	}
-	fresh := make(map[string]bool)
+	added = make(map[int]bool)
 	for chunk := range slices.Chunk(tried, tableRows) {
 		v, args := tx.table("v",
 			col("id", "text", pluck(chunk, func(c StatusChange) string { return c.ID })),
@@ -110,11 +159,10 @@ func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed
 			return nil, nil, fmt.Errorf("insert status changes: %w", err)
 		}
 		for _, id := range ids {
-			fresh[id] = true
+			added[first[id]] = true
 		}
-		added = append(added, ids...)
 	}
-	if len(added) > 0 {
+	if len(added) > 0 && !claimed {
 		tx.wakeOutbox()
 	}
 	if len(added) == len(rows) {
@@ -129,7 +177,7 @@ func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed
 		byID[c.ID] = c
 	}
 	for i, c := range rows {
-		if fresh[c.ID] && first[c.ID] == i {
+		if added[i] {
 			continue
 		}
 		if !c.repeats(byID[c.ID]) {
@@ -176,51 +224,81 @@ func (q queryer) statusChanges(ctx context.Context, condition, limit string, arg
 	return list, nil
 }
 
-// AddRequest puts a request into the outbox, where ClaimOutbox finds it. The same request again isn't created;
-// ErrConflict if it differs.
-func (db *DB) AddRequest(ctx context.Context, r Request) (created bool, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
-		added, err := tx.addRequests(ctx, []Request{r})
+// AddRequests puts requests into the outbox, as AddStatusChanges does; the claims are Claim{ClaimRequest, its id, Attempt}.
+func (db *DB) AddRequests(ctx context.Context, requests []Request) []Added {
+	return add(ctx, db, "add notification request", requests, func(ctx context.Context, tx *Tx, requests []Request) ([]Added, error) {
+		fresh, err := tx.addRequests(ctx, requests, true)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if created = added > 0; created {
-			return nil
+		list := make([]Added, len(requests))
+		hashes := make(map[string]string)
+		if len(fresh) < len(requests) {
+			err := tx.each(ctx, func(row scanner) error {
+				var id, hash string
+				err := row.Scan(&id, &hash)
+				hashes[id] = hash
+				return err
+			}, `SELECT id, body_hash FROM notification_requests WHERE `+tx.in("id"), tx.list(pluck(requests, func(r Request) string { return r.ID })))
+			if err != nil {
+				return nil, err
+			}
 		}
-		var hash string
-		if err := tx.get(ctx, &hash, `SELECT body_hash FROM notification_requests WHERE id = ?`, r.ID); err != nil {
-			return err
+		for i, r := range requests {
+			switch {
+			case fresh[i]:
+				list[i] = Added{Created: true, Attempt: firstAttempt}
+			case hashes[r.ID] != r.BodyHash:
+				list[i].Err = ErrConflict
+			}
 		}
-		if hash != r.BodyHash {
-			return ErrConflict
-		}
-		return nil
+		return list, nil
 	})
-	if err != nil {
-		return false, fmt.Errorf("add notification request: %w", err)
-	}
-	return created, nil
 }
 
-// addRequests inserts requests whose ids are new and says how many are.
-func (tx *Tx) addRequests(ctx context.Context, requests []Request) (added int64, err error) {
-	for chunk := range slices.Chunk(requests, tableRows) {
+// firstAttempt is that of a request which its writer claims.
+const firstAttempt = 1
+
+// addRequests inserts requests whose ids are new and answers the indexes of those.
+func (tx *Tx) addRequests(ctx context.Context, requests []Request, claimed bool) (added map[int]bool, err error) {
+	var enqueuedAt *time.Time
+	attempt := 0
+	if claimed {
+		now := wallNow()
+		enqueuedAt, attempt = &now, firstAttempt
+	}
+	first := make(map[string]int) // by id, what is tried
+	var tried []Request
+	for i, r := range requests {
+		if _, repeated := first[r.ID]; !repeated {
+			first[r.ID] = i
+			tried = append(tried, r)
+		}
+	}
+	added = make(map[int]bool)
+	for chunk := range slices.Chunk(tried, tableRows) {
 		v, args := tx.table("v",
 			col("id", "text", pluck(chunk, func(r Request) string { return r.ID })),
 			col("body", "json", pluck(chunk, func(r Request) string { return string(r.Body) })),
 			col("body_hash", "text", pluck(chunk, func(r Request) string { return r.BodyHash })),
-			col("created_at", "timestamptz", pluck(chunk, func(Request) time.Time { return tx.now })))
-		n, err := tx.exec(ctx, `
-			INSERT INTO notification_requests (id, body, body_hash, created_at)
-			SELECT v.id, v.body, v.body_hash, v.created_at
+			col("created_at", "timestamptz", pluck(chunk, func(Request) time.Time { return tx.now })),
+			col("attempt", "integer", pluck(chunk, func(Request) int { return attempt })),
+			col("enqueued_at", "timestamptz", pluck(chunk, func(Request) *time.Time { return enqueuedAt })))
+		var ids []string
+		err := tx.all(ctx, &ids, `
+			INSERT INTO notification_requests (id, body, body_hash, created_at, attempt, enqueued_at)
+			SELECT v.id, v.body, v.body_hash, v.created_at, v.attempt, v.enqueued_at
 			FROM `+v+` WHERE true
-			ON CONFLICT (id) DO NOTHING`, args...)
+			ON CONFLICT (id) DO NOTHING
+			RETURNING id`, args...)
 		if err != nil {
-			return 0, fmt.Errorf("insert notification requests: %w", err)
+			return nil, fmt.Errorf("insert notification requests: %w", err)
 		}
-		added += n
+		for _, id := range ids {
+			added[first[id]] = true
+		}
 	}
-	if added > 0 {
+	if len(added) > 0 && !claimed {
 		tx.wakeOutbox()
 	}
 	return added, nil

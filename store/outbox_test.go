@@ -63,7 +63,7 @@ func change(id, application, to string, notify ...string) StatusChange {
 
 func (w *world) change(c StatusChange) {
 	w.t.Helper()
-	if _, created, err := w.AddStatusChange(w.t.Context(), c); !created || err != nil {
+	if _, created, err := w.addOne(w.t.Context(), c); !created || err != nil {
 		w.t.Fatalf("status change %s: created %v, %v", c.ID, created, err)
 	}
 }
@@ -74,29 +74,29 @@ func TestOutbox(t *testing.T) {
 		w.user("ann")
 
 		t.Run("aChangeComesOnce", func(t *testing.T) {
-			attempt, created, err := w.AddStatusChange(t.Context(), change("c1", "A1", "approved", "otto", "ann", "otto"))
+			attempt, created, err := w.addOne(t.Context(), change("c1", "A1", "approved", "otto", "ann", "otto"))
 			if attempt != 1 || !created || err != nil {
 				t.Fatalf("attempt %d, created %v, %v", attempt, created, err)
 			}
-			if _, created, err := w.AddStatusChange(t.Context(), change("c1", "A1", "approved", "otto")); created || err != nil {
+			if _, created, err := w.addOne(t.Context(), change("c1", "A1", "approved", "otto")); created || err != nil {
 				t.Errorf("again: created %v, %v", created, err)
 			}
 			other := change("c1", "A1", "rejected")
 			other.BodyHash = "other"
-			if _, _, err := w.AddStatusChange(t.Context(), other); !errors.Is(err, ErrConflict) {
+			if _, _, err := w.addOne(t.Context(), other); !errors.Is(err, ErrConflict) {
 				t.Errorf("with another body: %v", err)
 			}
-			if told, err := w.TellApplication(t.Context(), "A1", tellStatus); told != 1 || err != nil {
+			if told, err := w.tellOne(t.Context(), "A1", tellStatus); told != 1 || err != nil {
 				t.Errorf("told %d, %v", told, err)
 			}
 			for range 5 {
-				if told, err := w.TellApplication(t.Context(), "A1", tellStatus); told != 0 || err != nil {
+				if told, err := w.tellOne(t.Context(), "A1", tellStatus); told != 0 || err != nil {
 					t.Errorf("told again: %d, %v", told, err)
 				}
 			}
 			equal(t, "ann", w.told("ann"), []string{"A1 approved"})
 			equal(t, "otto", w.told("otto"), []string{"A1 approved"})
-			if told, err := w.TellApplication(t.Context(), "unknown", tellStatus); told != 0 || err != nil {
+			if told, err := w.tellOne(t.Context(), "unknown", tellStatus); told != 0 || err != nil {
 				t.Errorf("an unknown application: told %d, %v", told, err)
 			}
 		})
@@ -123,11 +123,11 @@ func TestOutbox(t *testing.T) {
 			if len(rejected) != 0 { // the hash is what counts
 				t.Errorf("rejected = %v", rejected)
 			}
-			created, err := w.AddRequest(t.Context(), Request{ID: "r1", Body: []byte(`{"a":1}`), BodyHash: "h"})
+			created, err := w.requestOne(t.Context(), Request{ID: "r1", Body: []byte(`{"a":1}`), BodyHash: "h"})
 			if !created || err != nil {
 				t.Fatal(created, err)
 			}
-			want(claim(time.Hour), Claim{ClaimStatus, "A3", 1}, Claim{ClaimRequest, "r1", 1})
+			want(claim(time.Hour), Claim{ClaimStatus, "A3", 1}) // who adds a request claims it
 			want(claim(time.Hour))
 			// Redis was down: they come again at once, as another attempt.
 			w.ok(w.UnclaimOutbox(t.Context(), []Claim{{ClaimStatus, "A3", 1}, {ClaimRequest, "r1", 1}}))
@@ -135,7 +135,7 @@ func TestOutbox(t *testing.T) {
 			// A lost queue: everything that isn't done comes again.
 			want(claim(0), Claim{ClaimStatus, "A2", 2}, Claim{ClaimStatus, "A3", 3}, Claim{ClaimRequest, "r1", 3})
 			for _, a := range []string{"A2", "A3"} {
-				_, err := w.TellApplication(t.Context(), a, tellStatus)
+				_, err := w.tellOne(t.Context(), a, tellStatus)
 				w.ok(err)
 			}
 			want(claim(0), Claim{ClaimRequest, "r1", 4})
@@ -161,6 +161,125 @@ func TestOutbox(t *testing.T) {
 			}
 		})
 
+		t.Run("rowsAtOnceAreAsOneAfterTheOther", func(t *testing.T) {
+			before := change("b0", "B0", "approved")
+			w.change(before)
+			other := change("b1", "B1", "rejected")
+			other.BodyHash = "other"
+			unwritable := change("b4", "B1", "unwritable")
+			unwritable.Reason = "\x00"
+			rows := []StatusChange{change("b2", "B2", "approved", "bea"), change("b1", "B1", "approved", "bea"), before, change("b3", "B1", "paid", "bea"),
+				other, change("b1", "B1", "approved", "bea"), unwritable}
+			if w.Dialect() == SQLite {
+				rows = rows[:6] // it writes anything
+			}
+			got := w.AddStatusChanges(t.Context(), rows)
+			for i, want := range []Added{{Created: true, Attempt: 1}, {Created: true, Attempt: 1}, {}, {Created: true, Attempt: 1}, {Err: ErrConflict}, {}, {}}[:len(rows)] {
+				a := got[i]
+				if i == 6 {
+					if a.Err == nil || a.Created {
+						t.Errorf("what can't be written: %+v", a)
+					}
+					continue
+				}
+				if w.Dialect() == Postgres && rows[i].ID == "b3" {
+					want.Attempt = 2 // each was written alone, because of the last
+				}
+				if a.Created != want.Created || a.Attempt != want.Attempt || !errors.Is(a.Err, want.Err) {
+					t.Errorf("%s: %+v, want %+v", rows[i].ID, a, want)
+				}
+			}
+			if claims, err := w.ClaimOutbox(t.Context(), 10, time.Hour); len(claims) != 0 || err != nil {
+				t.Errorf("claimed again: %v, %v", claims, err)
+			}
+			told, err := w.TellApplications(t.Context(), []string{"B1", "B0", "B2", "unknown", "B1"}, tellStatus)
+			if told != 4 || err != nil {
+				t.Errorf("told %d, %v", told, err)
+			}
+			got2 := w.told("bea") // B1's rows were written before B2's, or after
+			slices.Sort(got2)
+			equal(t, "bea", got2, []string{"B1 approved", "B1 paid", "B2 approved"})
+
+			requests := w.AddRequests(t.Context(), []Request{{ID: "q1", Body: []byte(`{}`), BodyHash: "h"}, {ID: "q2", Body: []byte(`{}`), BodyHash: "h"},
+				{ID: "q1", Body: []byte(`{}`), BodyHash: "h"}, {ID: "q2", Body: []byte(`{"a":1}`), BodyHash: "other"}})
+			if !requests[0].Created || !requests[1].Created || requests[2] != (Added{}) || !errors.Is(requests[3].Err, ErrConflict) {
+				t.Errorf("requests: %+v", requests)
+			}
+			_, err = w.TellRequest(t.Context(), "q2", func(Request) (Telling, error) { return saying(nil, Draft{}), nil })
+			w.ok(err)
+		})
+
+		t.Run("whatSomebodyHoldsKeepsNothingElseFromBeingTold", func(t *testing.T) {
+			if w.Dialect() == SQLite {
+				t.Skip("it has one writer")
+			}
+			for _, a := range []string{"H1", "H2", "H3"} {
+				w.change(change("of "+a, a, "approved", "hal"))
+			}
+			holding, release, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+			go func() {
+				ended <- w.write(t.Context(), func(ctx context.Context, tx *Tx) error {
+					_, err := tx.exec(ctx, `SELECT 1 FROM applications WHERE id = 'H2' FOR UPDATE`)
+					close(holding)
+					<-release
+					return err
+				})
+			}()
+			<-holding
+			all := make(chan error)
+			go func() {
+				told, err := w.TellApplications(t.Context(), []string{"H1", "H2", "H3"}, tellStatus)
+				if told != 3 {
+					err = errors.Join(err, fmt.Errorf("told %d", told))
+				}
+				all <- err
+			}()
+			for deadline := time.Now().Add(4 * time.Second); len(w.told("hal")) < 2; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("those that nobody holds aren't told")
+				}
+			}
+			equal(t, "hal", w.told("hal"), []string{"H1 approved", "H3 approved"})
+			close(release)
+			w.ok(<-ended)
+			w.ok(<-all)
+			equal(t, "hal", w.told("hal"), []string{"H1 approved", "H3 approved", "H2 approved"})
+		})
+
+		t.Run("aPersonWhoIsHeldKeepsOnlyTheirOwnFromBeingTold", func(t *testing.T) {
+			if w.Dialect() == SQLite {
+				t.Skip("it has one writer")
+			}
+			w.user("ida")
+			w.change(change("of I1", "I1", "approved", "ian"))
+			w.change(change("of I2", "I2", "approved", "ida"))
+			w.change(change("of I3", "I3", "approved", "ian"))
+			holding, release, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+			go func() {
+				ended <- w.write(t.Context(), func(ctx context.Context, tx *Tx) error {
+					_, err := tx.exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = 0`)
+					if err == nil {
+						_, err = tx.exec(ctx, `SELECT 1 FROM users WHERE id = 'ida' FOR UPDATE`)
+					}
+					close(holding)
+					<-release
+					return err
+				})
+			}()
+			<-holding
+			told, err := w.TellApplications(t.Context(), []string{"I1", "I2", "I3"}, tellStatus)
+			if told != 2 || !lockTimeout(err) || !strings.Contains(err.Error(), "I2") {
+				t.Errorf("told %d, %v", told, err)
+			}
+			equal(t, "ian", w.told("ian"), []string{"I1 approved", "I3 approved"})
+			close(release)
+			w.ok(<-ended)
+			told, err = w.TellApplications(t.Context(), []string{"I1", "I2", "I3"}, tellStatus)
+			if told != 1 || err != nil {
+				t.Errorf("after all: told %d, %v", told, err)
+			}
+		})
+
 		t.Run("aChangeThatCantBeToldIsParkedAlone", func(t *testing.T) {
 			for i, to := range []string{"one", "unspeakable", "two", "unwritable", "three"} {
 				if to == "unwritable" && w.Dialect() == SQLite {
@@ -168,7 +287,7 @@ func TestOutbox(t *testing.T) {
 				}
 				w.change(change(fmt.Sprint("p", i), "A4", to, "pat"))
 			}
-			if told, err := w.TellApplication(t.Context(), "A4", tellStatus); told != 3 || err != nil {
+			if told, err := w.tellOne(t.Context(), "A4", tellStatus); told != 3 || err != nil {
 				t.Errorf("told %d, %v", told, err)
 			}
 			equal(t, "pat", w.told("pat"), []string{"A4 one", "A4 two", "A4 three"})
@@ -183,10 +302,10 @@ func TestOutbox(t *testing.T) {
 			w.user("eve")
 			w.ok(w.EraseUser(t.Context(), "eve"))
 			w.change(change("e1", "A5", "approved", "eve"))
-			_, err := w.TellApplication(t.Context(), "A5", tellStatus)
+			_, err := w.tellOne(t.Context(), "A5", tellStatus)
 			w.ok(err)
 			equal(t, "eve", w.told("eve"), nil)
-			_, err = w.AddRequest(t.Context(), Request{ID: "r2", Body: []byte(`{}`), BodyHash: "h"})
+			_, err = w.requestOne(t.Context(), Request{ID: "r2", Body: []byte(`{}`), BodyHash: "h"})
 			w.ok(err)
 			told, err := w.TellRequest(t.Context(), "r2", func(Request) (Telling, error) {
 				return saying([]string{"eve", "ann"}, Draft{Kind: "k"}), nil
@@ -214,7 +333,7 @@ func TestOutbox(t *testing.T) {
 			var want []string
 			for i := range requests {
 				id := fmt.Sprint("z", i)
-				_, err := w.AddRequest(t.Context(), Request{ID: id, Body: []byte(`{}`), BodyHash: "h"})
+				_, err := w.requestOne(t.Context(), Request{ID: id, Body: []byte(`{}`), BodyHash: "h"})
 				w.ok(err)
 				if i != 17 && i != 23 {
 					want = append(want, id)
@@ -250,7 +369,7 @@ func TestOutbox(t *testing.T) {
 				crowd = append(crowd, fmt.Sprint("crowd", i))
 			}
 			for i := range 3 {
-				_, err := w.AddRequest(t.Context(), Request{ID: fmt.Sprint("crowd", i), Body: []byte(`{}`), BodyHash: "h"})
+				_, err := w.requestOne(t.Context(), Request{ID: fmt.Sprint("crowd", i), Body: []byte(`{}`), BodyHash: "h"})
 				w.ok(err)
 			}
 			plan := func(r Request) (Telling, error) { return saying(crowd, Draft{Kind: "k", Title: r.ID}), nil }
@@ -271,7 +390,7 @@ func TestOutbox(t *testing.T) {
 			var told atomic.Int64
 			var written atomic.Bool
 			tell := func() {
-				n, err := w.TellApplication(t.Context(), "A6", tellStatus)
+				n, err := w.tellOne(t.Context(), "A6", tellStatus)
 				if err != nil {
 					t.Error(err)
 				}
@@ -366,7 +485,7 @@ func TestOutboxBySQL(t *testing.T) {
 	if want := []Claim{{ClaimStatus, "A1", 1}}; !slices.Equal(claims, want) {
 		t.Fatalf("claims = %v, want %v", claims, want)
 	}
-	told, err := w.TellApplication(t.Context(), "A1", tellStatus)
+	told, err := w.tellOne(t.Context(), "A1", tellStatus)
 	if told != 3 || err != nil {
 		t.Errorf("told %d, %v", told, err)
 	}
@@ -390,7 +509,7 @@ func TestClaimsOfAQueueThatHasGoneAreGivenBack(t *testing.T) {
 	testenv.Databases(t, func(t *testing.T, url string) {
 		w := setup(t, url, "2026-01-01T09:00:00Z")
 		ctx := t.Context()
-		if _, _, err := w.AddStatusChange(ctx, StatusChange{ID: "c1", ApplicationID: "a1", BorrowerID: "ada", To: "approved", OccurredAt: w.Now(), BodyHash: "h"}); err != nil {
+		if _, _, err := w.addOne(ctx, StatusChange{ID: "c1", ApplicationID: "a1", BorrowerID: "ada", To: "approved", OccurredAt: w.Now(), BodyHash: "h"}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := w.AddTick(ctx, "reminder.run", w.Now()); err != nil {

@@ -105,15 +105,15 @@ func TestWhatIsMandatoryIsToldToWhoeverSwitchedItOff(t *testing.T) {
 			judged := func(step string) map[string]bool {
 				w.t.Helper()
 				var out map[string]bool
-				_, _, err := w.AddStatusChange(t.Context(), StatusChange{ID: step, ApplicationID: "A", BorrowerID: "bob", From: "a", To: "b",
+				_, _, err := w.addOne(t.Context(), StatusChange{ID: step, ApplicationID: "A", BorrowerID: "bob", From: "a", To: "b",
 					OccurredAt: w.clock(), BodyHash: step})
 				w.ok(err)
-				_, err = w.TellApplication(t.Context(), "A", func(_ StatusChange, people map[string]Person, _ time.Time) ([]Draft, error) {
+				_, err = w.tellOne(t.Context(), "A", func(_ StatusChange, people map[string]Person, _ time.Time) ([]Draft, error) {
 					out = people["bob"].OptedOut
 					return nil, nil
 				})
 				w.ok(err)
-				_, err = w.AddRequest(t.Context(), Request{ID: step, Body: []byte(`{}`), BodyHash: step})
+				_, err = w.requestOne(t.Context(), Request{ID: step, Body: []byte(`{}`), BodyHash: step})
 				w.ok(err)
 				_, err = w.TellRequest(t.Context(), step, func(Request) (Telling, error) {
 					return Telling{IDs: []string{"bob"}, Tell: func(people map[string]Person, _ time.Time) ([]Draft, error) {

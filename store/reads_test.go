@@ -99,7 +99,7 @@ func testReads(t *testing.T, w *explainedDB, first, end int) {
 		{"Outbox", func(int) error { _, err := w.ClaimOutbox(t.Context(), 20, time.Minute); return err }, []read{{"status_changes", "*", 200, 0}}},
 		{"Tell", func(i int) error {
 			application := fmt.Sprintf("A%d", 500*(i+1)) // one that waits
-			told, err := w.TellApplication(t.Context(), application, func(c StatusChange, _ map[string]Person, _ time.Time) ([]Draft, error) {
+			told, err := w.tellOne(t.Context(), application, func(c StatusChange, _ map[string]Person, _ time.Time) ([]Draft, error) {
 				return []Draft{draft(c.BorrowerID, "told")}, nil
 			})
 			if err == nil && told != 1 {

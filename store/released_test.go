@@ -189,7 +189,7 @@ func (w *world) goesOn() {
 	w.ok(w.Ready(ctx))
 	w.activate(testPolicy)
 	w.noDrift()
-	told, err := w.TellApplication(ctx, "a1", func(c StatusChange, _ map[string]Person, _ time.Time) ([]Draft, error) {
+	told, err := w.tellOne(ctx, "a1", func(c StatusChange, _ map[string]Person, _ time.Time) ([]Draft, error) {
 		var drafts []Draft
 		for _, id := range c.Recipients() {
 			drafts = append(drafts, Draft{Recipient: id, Kind: "application.status_changed", Title: c.To})

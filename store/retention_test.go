@@ -267,20 +267,20 @@ func TestRetention(t *testing.T) {
 			}
 			request := func(text, hash string) Request { return Request{ID: "r1", Body: []byte(text), BodyHash: hash} }
 			for _, c := range []StatusChange{change("c1", "secret words", "h1"), change("c2", "secret words", "")} {
-				_, _, err := w.AddStatusChange(t.Context(), c)
+				_, _, err := w.addOne(t.Context(), c)
 				w.ok(err)
 			}
-			_, err := w.AddRequest(t.Context(), request(`{"body":"secret words"}`, "h3"))
+			_, err := w.requestOne(t.Context(), request(`{"body":"secret words"}`, "h3"))
 			w.ok(err)
 			waiting := Request{ID: "r2", Body: []byte(`{"body":"not told yet"}`), BodyHash: "h4"}
 			w.ok(func() error {
-				if _, err := w.TellApplication(t.Context(), "A1", tellRejected); err != nil {
+				if _, err := w.tellOne(t.Context(), "A1", tellRejected); err != nil {
 					return err
 				}
 				_, err := w.TellRequest(t.Context(), "r1", planNothing)
 				return err
 			}())
-			_, err = w.AddRequest(t.Context(), waiting)
+			_, err = w.requestOne(t.Context(), waiting)
 			w.ok(err)
 			inbox := w.told("ann")
 			w.set("2027-05-01T12:00:00Z")
@@ -296,24 +296,24 @@ func TestRetention(t *testing.T) {
 				t.Errorf("left is %q", left)
 			}
 			for _, c := range []StatusChange{change("c1", "secret words", "h1"), change("c2", "secret words", "")} {
-				if _, created, err := w.AddStatusChange(t.Context(), c); created || err != nil {
+				if _, created, err := w.addOne(t.Context(), c); created || err != nil {
 					t.Errorf("%s again: created %v, %v", c.ID, created, err)
 				}
 			}
 			other := change("c2", "", "")
 			other.To = "approved"
 			for _, c := range []StatusChange{change("c1", "secret words", "other"), other} {
-				if _, _, err := w.AddStatusChange(t.Context(), c); !errors.Is(err, ErrConflict) {
+				if _, _, err := w.addOne(t.Context(), c); !errors.Is(err, ErrConflict) {
 					t.Errorf("%s with another body: %v", c.ID, err)
 				}
 			}
-			if created, err := w.AddRequest(t.Context(), request(`{"body":"secret words"}`, "h3")); created || err != nil {
+			if created, err := w.requestOne(t.Context(), request(`{"body":"secret words"}`, "h3")); created || err != nil {
 				t.Errorf("request again: created %v, %v", created, err)
 			}
-			if _, err := w.AddRequest(t.Context(), request(`{"body":"secret words"}`, "other")); !errors.Is(err, ErrConflict) {
+			if _, err := w.requestOne(t.Context(), request(`{"body":"secret words"}`, "other")); !errors.Is(err, ErrConflict) {
 				t.Errorf("request with another body: %v", err)
 			}
-			if n, err := w.TellApplication(t.Context(), "A1", tellRejected); n != 0 || err != nil {
+			if n, err := w.tellOne(t.Context(), "A1", tellRejected); n != 0 || err != nil {
 				t.Errorf("told again: %d, %v", n, err)
 			}
 			if len(inbox) != 2 {

@@ -78,3 +78,17 @@ func (db *DB) erase(ctx context.Context, recipient string) error {
 		return nil
 	})
 }
+
+func (db *DB) addOne(ctx context.Context, c StatusChange) (attempt int, created bool, err error) {
+	added := db.AddStatusChanges(ctx, []StatusChange{c})[0]
+	return added.Attempt, added.Created, added.Err
+}
+
+func (db *DB) requestOne(ctx context.Context, r Request) (created bool, err error) {
+	added := db.AddRequests(ctx, []Request{r})[0]
+	return added.Created, added.Err
+}
+
+func (db *DB) tellOne(ctx context.Context, application string, tell TellStatus) (told int, err error) {
+	return db.TellApplications(ctx, []string{application}, tell)
+}

@@ -2,25 +2,71 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
 	"time"
 )
 
-// TellApplication tells everything that waits for one application, in the order of its arrival, and says how many
-// changes that was. tell makes the notifications of one change (a Draft without a Key gets one, and those for people
-// who were erased are dropped); it must not use the store. A change that tell refuses with an error, or that can't be
-// written, is parked alone. It is safe to call at any time, any number of times and at once: each change is told once.
-func (db *DB) TellApplication(ctx context.Context, applicationID string,
-	tell func(change StatusChange, people map[string]Person, now time.Time) ([]Draft, error)) (told int, err error) {
-	told, err = db.tellAll(ctx, "status_changes", 200, func(limit int) (int, []string, bool, error) {
-		return db.tellChanges(ctx, applicationID, limit, tell)
-	})
-	if err != nil {
-		return told, fmt.Errorf("tell application: %w", err)
+// TellStatus makes the notifications of one status change (a Draft without a Key gets one, and those for people who were erased
+// are dropped). It must not use the store.
+type TellStatus func(change StatusChange, people map[string]Person, now time.Time) ([]Draft, error)
+
+// TellApplications tells everything that waits for some applications, in the order of its arrival, and says how many changes that
+// was. A change that tell refuses with an error, or that can't be written, is parked alone, and one that waits for a lock keeps no
+// other from being told. It is safe to call at any time, any number of times and at once: each change is told once. After an error
+// the same call goes on.
+func (db *DB) TellApplications(ctx context.Context, ids []string, tell TellStatus) (told int, err error) {
+	var alone []string
+	for some := range slices.Chunk(ids, tellLimit) {
+		n, held, err := 0, some, error(nil)
+		if len(some) > 1 {
+			n, held, err = db.tellTogether(ctx, some, tell)
+		}
+		told += n
+		switch {
+		case err == nil:
+			alone = append(alone, held...)
+		case lockTimeout(err): // somebody holds a person, perhaps of one of them only
+			alone = append(alone, some...)
+		default:
+			return told, fmt.Errorf("tell applications: %w", err)
+		}
 	}
-	return told, nil
+	for _, id := range alone {
+		n, failed := db.tellAll(ctx, "status_changes", tellLimit, func(limit int) (int, []string, bool, error) {
+			n, _, tried, more, err := db.tellChanges(ctx, []string{id}, (*Tx).forUpdate, limit, tell)
+			return n, tried, more, err
+		})
+		told += n
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("tell application %s: %w", id, failed))
+		}
+	}
+	return told, err
+}
+
+// tellLimit is how many applications, and how many changes, are told in one transaction.
+const tellLimit = 200
+
+// tellTogether leaves out the applications that somebody else holds, and answers them: they are being told, or a caller's
+// transaction has just added to them.
+func (db *DB) tellTogether(ctx context.Context, ids []string, tell TellStatus) (told int, held []string, err error) {
+	free := ids
+	told, err = db.tellAll(ctx, "status_changes", tellLimit, func(limit int) (int, []string, bool, error) {
+		n, mine, tried, more, err := db.tellChanges(ctx, free, (*Tx).skipLocked, limit, tell)
+		if err == nil {
+			free = mine
+		}
+		return n, tried, more, err
+	})
+	for _, id := range ids {
+		if !slices.Contains(free, id) {
+			held = append(held, id)
+		}
+	}
+	return told, held, err
 }
 
 // tellAll tells rows of the outbox in batches until there are no more. One that can't be written is parked alone.
@@ -46,19 +92,18 @@ func (db *DB) tellAll(ctx context.Context, table string, size int,
 	}
 }
 
-// tellChanges tells the oldest changes of an application in one transaction.
-func (db *DB) tellChanges(ctx context.Context, applicationID string, limit int,
-	tell func(StatusChange, map[string]Person, time.Time) ([]Draft, error)) (told int, tried []string, more bool, err error) {
+// tellChanges tells the oldest changes of those applications that lock lets it have, in one transaction.
+func (db *DB) tellChanges(ctx context.Context, ids []string, lock func(*Tx) string, limit int,
+	tell TellStatus) (told int, mine, tried []string, more bool, err error) {
 	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
-		told, tried, more = 0, nil, false
-		// Whoever tells, claims or adds to the application waits here.
-		var id string
-		err := tx.get(ctx, &id, `SELECT id FROM applications WHERE id = ?`+tx.forUpdate(), applicationID)
-		if err != nil {
-			return ignoreNotFound(err)
+		told, mine, tried, more = 0, nil, nil, false
+		// Whoever tells, claims or adds to an application waits here, or is waited for.
+		err := tx.all(ctx, &mine, `SELECT id FROM applications WHERE `+tx.in("id")+` ORDER BY id`+lock(tx), tx.list(ids))
+		if err != nil || len(mine) == 0 {
+			return err
 		}
-		// A range of status_changes_pending, which is in that order.
-		changes, err := tx.statusChanges(ctx, `application_id = ? AND done_at IS NULL AND parked_at IS NULL`, ` LIMIT ?`, applicationID, limit)
+		// Ranges of status_changes_pending.
+		changes, err := tx.statusChanges(ctx, tx.in("application_id")+` AND done_at IS NULL AND parked_at IS NULL`, ` LIMIT ?`, tx.list(mine), limit)
 		if err != nil || len(changes) == 0 {
 			return err
 		}
@@ -96,7 +141,7 @@ func (db *DB) tellChanges(ctx context.Context, applicationID string, limit int,
 	if err != nil {
 		told = 0
 	}
-	return told, tried, more, err
+	return told, mine, tried, more, err
 }
 
 // Telling is how a request is told: to whom it may go, and what is said when those are known. Tell must not use the store.
@@ -110,7 +155,7 @@ const maxDrafts = 2000
 
 // TellRequest tells one request, after all that came before it and still wait, so that what a loan system says in order is
 // heard in order; it answers how many notifications that were: 0 if it was told before. plan and what it answers make the
-// notifications, as for TellApplication; a draft for somebody who isn't among the IDs is refused. A request that they refuse
+// notifications, as TellStatus does; a draft for somebody who isn't among the IDs is refused. A request that they refuse
 // with an error, or that can't be written, is parked alone.
 func (db *DB) TellRequest(ctx context.Context, id string, plan func(r Request) (Telling, error)) (told int, err error) {
 	told, err = db.tellAll(ctx, "notification_requests", 100, func(limit int) (int, []string, bool, error) {

@@ -151,7 +151,7 @@ func (tx *Tx) addMoves(ctx context.Context, b *book, moves []*Rescheduled, list 
 		requests = append(requests, Request{ID: m.id(), Body: body})
 	}
 	slices.SortFunc(requests, func(a, b Request) int { return cmp.Compare(a.ID, b.ID) })
-	_, err := tx.addRequests(ctx, requests)
+	_, err := tx.addRequests(ctx, requests, false)
 	return err
 }
 

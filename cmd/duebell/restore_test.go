@@ -61,7 +61,7 @@ func TestRestoreGivesClaimsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.AddRequest(t.Context(), store.Request{ID: "r1", Body: []byte(`{}`), BodyHash: "h"}); err != nil {
+	if err := db.AddRequests(t.Context(), []store.Request{{ID: "r1", Body: []byte(`{}`), BodyHash: "h"}})[0].Err; err != nil {
 		t.Fatal(err)
 	}
 	claims := func() int {
@@ -71,8 +71,8 @@ func TestRestoreGivesClaimsBack(t *testing.T) {
 		}
 		return len(list)
 	}
-	if claims() != 1 || claims() != 0 {
-		t.Fatal("it isn't claimed once")
+	if claims() != 0 {
+		t.Fatal("who adds a request has claimed it")
 	}
 	vars["REDIS_URL"] = "redis://127.0.0.1:1/0"
 	if code, stdout, stderr := call(t, vars, "restore", "--yes"); code != 1 || !strings.Contains(stdout, "epoch ") || !strings.Contains(stderr, "repeat this") {

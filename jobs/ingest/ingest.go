@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"duebell/internal/auth"
+	"duebell/internal/gather"
 	"duebell/internal/problem"
 	"duebell/store"
 )
@@ -46,11 +47,25 @@ type Options struct {
 
 type api struct {
 	Options
+	// Calls of these two come by the hundred, each with one row.
+	changes  *gather.Group[store.StatusChange, store.Added]
+	requests *gather.Group[store.Request, store.Added]
+}
+
+// gathered makes one transaction of the calls that come while another is under way.
+func gathered[T any](add func(context.Context, []T) []store.Added) *gather.Group[T, store.Added] {
+	return gather.New(func(ctx context.Context, rows []T) []gather.Result[store.Added] {
+		results := make([]gather.Result[store.Added], len(rows))
+		for i, a := range add(ctx, rows) {
+			results[i] = gather.Result[store.Added]{Value: a, Err: a.Err}
+		}
+		return results
+	}, gather.Options{})
 }
 
 // New is the ingest and the operator API. Each call asks for its scope, so the handler may be served as it is.
 func New(opt Options) http.Handler {
-	a := &api{opt}
+	a := &api{Options: opt, changes: gathered(opt.Store.AddStatusChanges), requests: gathered(opt.Store.AddRequests)}
 	if a.Log == nil {
 		a.Log = slog.New(slog.DiscardHandler)
 	}

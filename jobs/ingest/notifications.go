@@ -91,14 +91,14 @@ func (a *api) postNotification(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	isNew, err := a.Store.AddRequest(r.Context(), store.Request{ID: id, Body: body, BodyHash: requestHash(m)})
+	added, err := a.requests.Do(r.Context(), store.Request{ID: id, Body: body, BodyHash: requestHash(m)})
 	if err != nil {
 		return err
 	}
-	if isNew {
-		a.Nudge()
+	if added.Created {
+		a.Claimed(store.Claim{Kind: store.ClaimRequest, Key: id, Attempt: added.Attempt})
 	}
-	return write(w, created(isNew), notificationAnswer{id, m.UserIDs, m.Kind})
+	return write(w, created(added.Created), notificationAnswer{id, m.UserIDs, m.Kind})
 }
 
 // requestHash ignores the order of keys in data.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"duebell/store"
 )
 
 func TestPutAnswersWithWhatIsStored(t *testing.T) {
@@ -86,11 +88,11 @@ func TestPostIsKeyedByItsID(t *testing.T) {
 				t.Errorf("%s with another body: code %q", test.path, p.Code)
 			}
 		}
-		if len(s.claims) != 1 || s.claims[0].Kind != "status" || s.claims[0].Key != "a" {
-			t.Errorf("claims %v, want the one status change", s.claims)
+		if want := []store.Claim{{Kind: store.ClaimStatus, Key: "a", Attempt: 1}, {Kind: store.ClaimRequest, Key: "n1", Attempt: 1}}; !slices.Equal(s.claims, want) {
+			t.Errorf("claims %v, want %v", s.claims, want)
 		}
-		if s.nudges != 1 {
-			t.Errorf("%d nudges, want one for the message", s.nudges)
+		if s.nudges != 0 {
+			t.Errorf("%d nudges for what is claimed", s.nudges)
 		}
 	})
 }

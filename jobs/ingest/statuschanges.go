@@ -58,12 +58,12 @@ func (a *api) postStatusChange(w http.ResponseWriter, r *http.Request) error {
 	if err := bad.refuse(); err != nil {
 		return err
 	}
-	attempt, isNew, err := a.Store.AddStatusChange(r.Context(), c)
+	added, err := a.changes.Do(r.Context(), c)
 	if err != nil {
 		return err
 	}
-	if isNew {
-		a.Claimed(store.Claim{Kind: store.ClaimStatus, Key: c.ApplicationID, Attempt: attempt})
+	if added.Created {
+		a.Claimed(store.Claim{Kind: store.ClaimStatus, Key: c.ApplicationID, Attempt: added.Attempt})
 	}
-	return write(w, created(isNew), statusChangeAnswer{c.ID, c.ApplicationID, c.BorrowerID, c.From, c.To, c.Reason, c.OccurredAt, c.Notify})
+	return write(w, created(added.Created), statusChangeAnswer{c.ID, c.ApplicationID, c.BorrowerID, c.From, c.To, c.Reason, c.OccurredAt, c.Notify})
 }
