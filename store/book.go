@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -324,12 +323,4 @@ func (l *bookLoan) datesToDerive(now liveDates) []civil.Date {
 		}
 	}
 	return dates.dates()
-}
-
-// ignoreNotFound is for rows that needn't be there.
-func ignoreNotFound(err error) error {
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
 }
