@@ -2,11 +2,14 @@ package delivery
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"duebell/internal/hops"
 )
 
 type publisherMetrics struct {
 	published prometheus.Counter
 	dropped   *prometheus.CounterVec
+	publish   prometheus.Observer // the hop
 }
 
 func newPublisherMetrics(registry prometheus.Registerer) *publisherMetrics {
@@ -19,6 +22,7 @@ func newPublisherMetrics(registry prometheus.Registerer) *publisherMetrics {
 			Name: "duebell_publish_dropped_total",
 			Help: "Changes that were not handed to Redis, by reason; pushers find them in the database.",
 		}, []string{"reason"}),
+		publish: hops.New(registry).Of(hops.Publish),
 	}
 	m.dropped.WithLabelValues("queue_full")
 	m.dropped.WithLabelValues("redis")
@@ -55,14 +59,16 @@ type pusherMetrics struct {
 	heals           prometheus.Counter
 	resets          prometheus.Counter
 	deliverySeconds prometheus.Histogram
-	receiveDropped  prometheus.Counter
-	subscribed      prometheus.Gauge
-	requests        *prometheus.CounterVec
-	ended           *prometheus.CounterVec
-	refused         *prometheus.CounterVec
-	overLimit       *prometheus.CounterVec
-	limited         *prometheus.CounterVec
-	storeErrors     prometheus.Counter
+	// Hops of batches that sessions here are for.
+	receive, deliver, write prometheus.Observer
+	receiveDropped          prometheus.Counter
+	subscribed              prometheus.Gauge
+	requests                *prometheus.CounterVec
+	ended                   *prometheus.CounterVec
+	refused                 *prometheus.CounterVec
+	overLimit               *prometheus.CounterVec
+	limited                 *prometheus.CounterVec
+	storeErrors             prometheus.Counter
 }
 
 func newPusherMetrics(registry prometheus.Registerer, sessions func() float64) *pusherMetrics {
@@ -121,6 +127,8 @@ func newPusherMetrics(registry prometheus.Registerer, sessions func() float64) *
 			Help: "Reads of the database for sessions that failed and were tried again.",
 		}),
 	}
+	h := hops.New(registry)
+	m.receive, m.deliver, m.write = h.Of(hops.Receive), h.Of(hops.Deliver), h.Of(hops.Write)
 	for _, reason := range []string{catchupResume, catchupGap, catchupSlow, catchupSweep, catchupRestored, catchupMissed} {
 		m.catchups.WithLabelValues(reason)
 	}

@@ -44,8 +44,9 @@ type Publisher struct {
 
 	mu      sync.Mutex
 	queue   []change
-	bytes   int      // of frames in queue
-	control []string // payloads for controlChannel
+	oldest  time.Time // when the first of them came
+	bytes   int       // of frames in queue
+	control []string  // payloads for controlChannel
 	wake    chan struct{}
 }
 
@@ -96,6 +97,9 @@ func (p *Publisher) add(changes []store.Change) {
 	p.mu.Lock()
 	full := len(p.queue)+len(encoded) > maxQueuedChanges || p.bytes+size > maxQueuedBytes
 	if !full {
+		if len(p.queue) == 0 {
+			p.oldest = time.Now()
+		}
 		p.queue = append(p.queue, encoded...)
 		p.bytes += size
 	}
@@ -184,13 +188,16 @@ func (p *Publisher) followEpoch(ctx context.Context) {
 // publishQueued sends all that waits at this moment.
 func (p *Publisher) publishQueued(ctx context.Context) {
 	p.mu.Lock()
-	queue, control := p.queue, p.control
+	queue, control, oldest := p.queue, p.control, p.oldest
 	p.queue, p.control, p.bytes = nil, nil, 0
 	p.mu.Unlock()
 	const atOnce = 2000
 	for len(queue)+len(control) > 0 {
 		n := min(atOnce, len(queue))
 		p.publish(ctx, queue[:n], control)
+		if n > 0 {
+			p.metrics.publish.Observe(time.Since(oldest).Seconds())
+		}
 		queue, control = queue[n:], nil
 	}
 }

@@ -32,8 +32,9 @@ const (
 
 // controlMessage is what goes over controlChannel, as JSON; one field of it is set.
 type controlMessage struct {
-	Revoked string `json:"revoked,omitempty"` // a user whose tokens were revoked
-	Probe   string `json:"probe,omitempty"`   // a pusher that is there
+	Revoked string    `json:"revoked,omitempty"` // a user whose tokens were revoked
+	Probe   string    `json:"probe,omitempty"`   // a pusher that is there
+	Trace   *traceAsk `json:"trace,omitempty"`   // somebody asks what became of some frames
 }
 
 // subscriber listens on one connection and hands what comes to workers, by shard. Its reader never waits for them:
@@ -48,6 +49,8 @@ type subscriber struct {
 	census  func(payload string)
 	// missed says that messages of a shard were lost, or of all for -1.
 	missed func(shard int)
+	traces []*traceRing // one a worker
+	asked  chan traceAsk
 
 	name    string // of this pusher
 	up      atomic.Bool
@@ -61,12 +64,14 @@ type subscriber struct {
 type received struct {
 	shard int
 	batch string
+	at    int64 // microseconds since 1970
 }
 
 func newSubscriber(client redis.UniversalClient, log *slog.Logger, metrics *pusherMetrics, workers int) *subscriber {
-	s := &subscriber{redis: client, log: log, metrics: metrics, name: rand.Text()}
+	s := &subscriber{redis: client, log: log, metrics: metrics, name: rand.Text(), asked: make(chan traceAsk, maxAsked)}
 	for range max(workers, 1) {
 		s.workers = append(s.workers, make(chan received, maxReceived))
+		s.traces = append(s.traces, new(traceRing))
 	}
 	return s
 }
@@ -85,17 +90,18 @@ func (s *subscriber) ready() error {
 // run subscribes, again and again, until ctx is done.
 func (s *subscriber) run(ctx context.Context) {
 	var group sync.WaitGroup
-	for _, queue := range s.workers {
+	for i, queue := range s.workers {
 		group.Go(func() {
 			by := s.batch()
 			defer by.Close()
 			var c change // one for all: it would be allocated for each batch
 			for m := range queue {
-				s.handle(m, &c, by, len(queue) > 0)
+				s.handle(m, &c, by, s.traces[i], len(queue) > 0)
 			}
 		})
 	}
 	group.Go(func() { s.probe(ctx) })
+	group.Go(func() { s.answerTraces(ctx) })
 	pause := firstPause
 	for ctx.Err() == nil {
 		start := time.Now()
@@ -166,8 +172,9 @@ func (s *subscriber) subscribeOnce(ctx context.Context) error {
 // takeAll queues the batches of a message.
 func (s *subscriber) takeAll(payload string) {
 	m := readMessage(payload)
+	now := time.Now().UnixMicro()
 	for m.next() {
-		s.take(received{m.shard, m.batch})
+		s.take(received{m.shard, m.batch, now})
 	}
 	if m.fields.err != nil {
 		s.log.Warn("a message from Redis can't be read", "error", m.fields.err)
@@ -191,14 +198,21 @@ func (s *subscriber) take(m received) {
 }
 
 // handle delivers a batch. What it has written need not go out yet if there is more.
-func (s *subscriber) handle(m received, c *change, by *socket.Batch, more bool) {
+func (s *subscriber) handle(m received, c *change, by *socket.Batch, traces *traceRing, more bool) {
 	batch := readBatch(m.batch)
 	written := 0
 	for batch.next(c) {
-		written += s.deliver(c, by)
+		if n := s.deliver(c, by); n > 0 {
+			written += n
+			traces.add(c, n, batch.sentAt, m.at)
+		}
 	}
+	delivered := time.Now().UnixMicro()
+	gone := delivered
 	if !more {
 		by.Flush()
+		gone = time.Now().UnixMicro()
+		traces.written(gone)
 	}
 	s.waiting.Add(-int64(len(m.batch)))
 	if batch.err != nil {
@@ -207,9 +221,16 @@ func (s *subscriber) handle(m received, c *change, by *socket.Batch, more bool) 
 	}
 	if written > 0 {
 		s.metrics.framesSent.Add(float64(written))
-		s.metrics.deliverySeconds.Observe(float64(time.Now().UnixMicro()-batch.sentAt) / 1e6)
+		s.metrics.deliverySeconds.Observe(seconds(gone - batch.sentAt))
+		s.metrics.receive.Observe(seconds(m.at - batch.sentAt))
+		s.metrics.deliver.Observe(seconds(delivered - m.at))
+		if !more {
+			s.metrics.write.Observe(seconds(gone - delivered))
+		}
 	}
 }
+
+func seconds(microseconds int64) float64 { return float64(microseconds) / 1e6 }
 
 func (s *subscriber) control(payload string) {
 	var m controlMessage
@@ -223,6 +244,11 @@ func (s *subscriber) control(payload string) {
 	case m.Probe != "" && m.Probe != s.name:
 		s.other.Store(time.Now().UnixMicro())
 		s.present.Add(1)
+	case m.Trace != nil:
+		select {
+		case s.asked <- *m.Trace:
+		default: // more ask than anybody looks at
+		}
 	}
 }
 

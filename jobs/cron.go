@@ -12,6 +12,7 @@ import (
 
 	"duebell/internal/clock"
 	"duebell/internal/cron"
+	"duebell/internal/hops"
 	"duebell/internal/policy"
 	"duebell/store"
 )
@@ -129,6 +130,7 @@ func (c *Cron) pass(ctx context.Context, began time.Time) (time.Time, error) {
 			if added {
 				total++
 				c.metrics.ticks.WithLabelValues(job, "added").Inc()
+				c.metrics.hops.Of(hops.Tick).Observe(c.clock.Now().Sub(at).Seconds())
 			}
 		}
 		for _, at := range late {

@@ -12,6 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 	"golang.org/x/sync/errgroup"
 
+	"duebell/internal/hops"
 	"duebell/internal/policy"
 	"duebell/store"
 )
@@ -159,9 +160,13 @@ func (r *reminderRun) claim(ctx context.Context, from *store.DueCursor) (int, er
 	if err := r.note(ctx); err != nil {
 		return 0, err
 	}
+	start := time.Now()
 	n, err := r.w.db.RunDueFrom(ctx, from, r.w.batch, r.w.decide)
 	if err != nil {
 		return 0, fmt.Errorf("run due reminders: %w", err)
+	}
+	if n > 0 {
+		r.w.metrics.hops.Took(hops.Insert, start)
 	}
 	r.total.Add(int64(n))
 	r.w.metrics.claimed.Add(float64(n))

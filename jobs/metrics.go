@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"duebell/internal/hops"
 )
 
 // Metrics is what schedulers and workers count. One serves any number of both in a process.
@@ -12,7 +14,7 @@ type Metrics struct {
 	outboxPending, outboxAge prometheus.Gauge
 	dueNow                   prometheus.Gauge
 	parked                   *prometheus.GaugeVec
-	hop                      *prometheus.HistogramVec
+	hops                     hops.Hops
 	enqueued                 *prometheus.CounterVec
 	ticks                    *prometheus.CounterVec
 	tasks                    *prometheus.CounterVec
@@ -25,8 +27,8 @@ type Metrics struct {
 	pruned                   *prometheus.CounterVec
 }
 
-// Hops are milliseconds when all is well, and minutes after an outage.
-var hopBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300}
+// Tasks take milliseconds when all is well, and minutes after an outage.
+var taskBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300}
 
 // scrapeTimeout bounds what a scrape waits for Redis.
 const scrapeTimeout = 2 * time.Second
@@ -48,13 +50,12 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "Rows of the due queue whose time has come."}),
 		parked: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "duebell_parked",
 			Help: "Rows that could not be written or put into words and wait for somebody to look."}, []string{"what"}),
-		hop: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "duebell_hop_seconds",
-			Help: "Time of one hop of a notification's way.", Buckets: hopBuckets}, []string{"hop"}),
+		hops:     hops.New(r),
 		enqueued: counter("duebell_enqueued_total", "Tasks given to Redis.", "type", "result"),
 		ticks:    counter("duebell_ticks_total", "Cron ticks that this process added first, or enqueued.", "job", "event"),
 		tasks:    counter("duebell_tasks_total", "Tasks that were worked on.", "type", "result"),
 		taskTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "duebell_task_seconds",
-			Help: "Time that a task took.", Buckets: hopBuckets}, []string{"type"}),
+			Help: "Time that a task took.", Buckets: taskBuckets}, []string{"type"}),
 		decisions: counter("duebell_decisions_total", "Decisions on reminders.", "outcome", "reason"),
 		claimed: prometheus.NewCounter(prometheus.CounterOpts{Name: "duebell_due_claimed_total",
 			Help: "Rows of the due queue that runs looked at."}),
@@ -65,13 +66,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "Rows of the due queue that were derived again in the background."}),
 		pruned: counter("duebell_pruned_total", "Rows that retention removed or took the words from.", "what"),
 	}
-	r.MustRegister(m.outboxPending, m.outboxAge, m.dueNow, m.parked, m.hop, m.enqueued, m.ticks, m.tasks, m.taskTime, m.decisions, m.claimed,
+	r.MustRegister(m.outboxPending, m.outboxAge, m.dueNow, m.parked, m.enqueued, m.ticks, m.tasks, m.taskTime, m.decisions, m.claimed,
 		m.notifications, m.drift, m.rederived, m.pruned)
 	return m
-}
-
-func (m *Metrics) took(hop string, since time.Time) {
-	m.hop.WithLabelValues(hop).Observe(time.Since(since).Seconds())
 }
 
 // queueCollector reads the sizes of the queues when somebody looks.

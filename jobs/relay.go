@@ -13,6 +13,7 @@ import (
 	"github.com/hibiken/asynq"
 	"golang.org/x/sync/errgroup"
 
+	"duebell/internal/hops"
 	"duebell/store"
 )
 
@@ -204,7 +205,7 @@ func (r *Relay) runDirect(ctx context.Context) {
 			sleep(ctx, pollEvery)
 			continue
 		}
-		r.metrics.took("enqueue", start)
+		r.metrics.hops.Took(hops.Enqueue, start)
 	}
 }
 

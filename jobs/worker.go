@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"duebell/internal/gather"
+	"duebell/internal/hops"
 	"duebell/store"
 )
 
@@ -171,7 +172,7 @@ func (w *Worker) watch(next asynq.Handler) asynq.Handler {
 		start := time.Now()
 		if id, ok := asynq.GetTaskID(ctx); ok && !ticked(task.Type()) {
 			if at, ok := claimedAt(id); ok {
-				w.metrics.took("queue", at)
+				w.metrics.hops.Took(hops.Handle, at)
 			}
 		}
 		result := "panic"
@@ -182,7 +183,9 @@ func (w *Worker) watch(next asynq.Handler) asynq.Handler {
 		err := next.ProcessTask(ctx, task)
 		switch {
 		case err == nil:
-			result = "ok"
+			if result = "ok"; !ticked(task.Type()) {
+				w.metrics.hops.Took(hops.Insert, start)
+			}
 		case errors.Is(err, asynq.SkipRetry):
 			result = "archived"
 		default:

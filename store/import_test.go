@@ -276,6 +276,36 @@ func TestPreviewAndExplain(t *testing.T) {
 		if e.Key != "status:c1:ann" || err != nil {
 			t.Errorf("key = %q, %v", e.Key, err)
 		}
+		change := page.Items[0].ID
+		trace := func(id string) []Trace {
+			t.Helper()
+			traces, err := w.Traces(t.Context(), id)
+			w.ok(err)
+			return traces
+		}
+		told := trace("c1")
+		if len(told) != 1 || told[0].NotificationID != change || told[0].Recipient != "ann" || told[0].Rev != page.Items[0].CreatedRev ||
+			told[0].Source != "status change c1" || told[0].ArrivedAt == nil || told[0].EnqueuedAt == nil || told[0].HandledAt == nil || told[0].ReadAt != nil {
+			t.Errorf("the way of a status change: %+v", told)
+		}
+		if again := trace(change); len(again) != 1 || again[0].Source != told[0].Source || !again[0].ArrivedAt.Equal(*told[0].ArrivedAt) {
+			t.Errorf("by its notification: %+v", again)
+		}
+		if r := trace(reminder); len(r) != 1 || r[0].Source != "reminder of loan L1 due 2026-03-10" || r[0].ArrivedAt != nil || !r[0].HandledAt.Equal(w.Now()) {
+			t.Errorf("the way of a reminder: %+v", r)
+		}
+		_, err = w.requestOne(t.Context(), Request{ID: "c1", Body: []byte(`{}`), BodyHash: "h"})
+		w.ok(err)
+		_, err = w.TellRequest(t.Context(), "c1", func(Request) (Telling, error) {
+			return saying([]string{"ann", "gus"}, Draft{Kind: "k"}), nil
+		})
+		w.ok(err)
+		if both := trace("c1"); len(both) != 3 || both[1].Source != "request c1" || both[1].Recipient != "ann" || both[2].Recipient != "gus" {
+			t.Errorf("the ways of a change and a request of one id: %+v", both)
+		}
+		if _, err := w.Traces(t.Context(), "c"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the way of what isn't there: %v", err)
+		}
 		if _, err := w.Explain(t.Context(), ExplainQuery{NotificationID: "nope"}); !errors.Is(err, ErrNotFound) {
 			t.Errorf("an unknown notification: %v", err)
 		}

@@ -57,20 +57,27 @@ func printPreview(w io.Writer, items []store.PreviewItem) {
 var explainCommand = command{
 	name:  "explain",
 	about: "shows why somebody was reminded or told of something, or was not",
-	usage: "--loan L [--due YYYY-MM-DD] [--user U] | --notification ID  [--json]",
+	usage: "--loan L [--due YYYY-MM-DD] [--user U] | --notification ID | --trace ID  [--json]",
 	flags: func(f *flag.FlagSet) func(context.Context, env, []string) error {
 		var q store.ExplainQuery
 		f.StringVar(&q.LoanID, "loan", "", "the loan's `id`")
 		f.StringVar(&q.Recipient, "user", "", "only what concerns this user's `id`")
 		f.StringVar(&q.NotificationID, "notification", "", "a notification's `id`")
 		due := f.String("due", "", "only of this due `date`")
+		trace := f.String("trace", "", "hop by hop, the way of a notification, or of those that tell a status change or a message of this `id`")
 		asJSON := f.Bool("json", false, "as JSON")
 		return func(ctx context.Context, e env, args []string) error {
 			if err := noArguments(args); err != nil {
 				return err
 			}
+			if *trace != "" {
+				if q != (store.ExplainQuery{}) || *due != "" {
+					return usageError{"--trace goes with --json only"}
+				}
+				return e.trace(ctx, *trace, *asJSON)
+			}
 			if (q.LoanID == "") == (q.NotificationID == "") {
-				return usageError{"needs either --loan or --notification"}
+				return usageError{"needs --loan, --notification or --trace"}
 			}
 			if *due != "" {
 				var err error
