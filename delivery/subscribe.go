@@ -23,7 +23,7 @@ const (
 	probeTimeout  = 3 * probeInterval
 	probeChannel  = "duebell:probe:" // and the pusher's name
 	// enoughPresent is of how many pushers all hear in an interval. The others needn't say that they are there: each
-	// message wakes every pusher, and with fifty of them that was half of what they did at rest.
+	// message wakes every pusher.
 	enoughPresent = 2
 	// What has come from Redis and isn't delivered yet. Beyond it messages are dropped, and their shard is swept.
 	maxReceived      = 8192 // batches a worker

@@ -37,7 +37,9 @@ func (p *problems) add(field, format string, args ...any) {
 	*p = append(*p, problem.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
-// object takes apart a JSON object that is known to be valid JSON. Null and absent are the same.
+// object takes apart a JSON object that is known to be valid JSON. Null and absent are the same. encoding/json can't say in which
+// order names came and which came twice but token by token, which takes eight times as long (BenchmarkObject); it is what
+// FuzzObject holds this against.
 func object(raw json.RawMessage, path string, bad *problems) *fields {
 	f := &fields{path: path, bad: bad}
 	if !isObject(raw) {

@@ -36,8 +36,7 @@ func NewPusher(ctx context.Context, p *Parts, pages ...http.Handler) (*Pusher, e
 		PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, HandshakeTimeout: c.HandshakeTimeout, SweepInterval: c.SweepInterval,
 		DrainWindow: c.DrainWindow, ShutdownTimeout: max(c.ShutdownTimeout-c.DrainWindow-endMargin, time.Second),
 		MaxHandshakes: c.MaxHandshakes, MaxMessageBytes: c.MaxMessageBytes, MaxMessagesPerSecond: c.MaxMessagesPerSecond,
-		Uring:              c.PusherIOUring,
-		MaxSessionsPerUser: c.MaxSessionsPerUser, MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
+		Uring: c.PusherIOUring, MaxSessionsPerUser: c.MaxSessionsPerUser, MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
 		MaxRequestsPerSecond: c.MaxRequestsPerSecond, MaxConnectsPerSecond: c.MaxConnectsPerSecond,
 		CatchUpLimit: c.CatchUpLimit, MaxBodyBytes: c.MaxBodyBytes,
 	}
