@@ -95,9 +95,11 @@ func TestWritersBesideRuns(t *testing.T) {
 		})
 		work("zones", func(ctx context.Context, r *rand.Rand, n int) error {
 			zones := []string{"UTC", "Asia/Tokyo", "America/New_York"}
-			_, err := w.ImportUsers(ctx, []User{
-				{ID: fmt.Sprint("u", r.IntN(people)), Name: "N", TimeZone: zones[r.IntN(3)], Locale: "en"},
-				{ID: fmt.Sprint("u", r.IntN(people)), Name: "N", TimeZone: zones[r.IntN(3)], Locale: "en"}}, ImportOptions{})
+			user := func() User {
+				id := fmt.Sprint("u", r.IntN(people))
+				return User{ID: id, Name: "Name of " + id, TimeZone: zones[r.IntN(3)], Locale: "en"}
+			}
+			_, err := w.ImportUsers(ctx, []User{user(), user()}, ImportOptions{})
 			return err
 		})
 		work("preferences", func(ctx context.Context, r *rand.Rand, n int) error {

@@ -55,6 +55,9 @@ func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv P
 			return err
 		}
 		u.AsOf = asOf.Time
+		if !erased.IsZero() { // while the erasure goes on they are still there
+			u.Name, u.Email = "", ""
+		}
 		p := people[u.ID]
 		p.User, p.Known, p.Erased = u, erased.IsZero(), !erased.IsZero()
 		return nil

@@ -158,7 +158,7 @@ func (tx *Tx) nameBorrowers(ctx context.Context, items []SummaryItem) error {
 		heads[id] = h
 		return err
 	}, `
-		SELECT l.id, l.product, l.borrower_id, COALESCE(u.name, '')
+		SELECT l.id, l.product, l.borrower_id, CASE WHEN u.erased_at IS NULL THEN COALESCE(u.name, '') ELSE '' END
 		FROM loans AS l LEFT JOIN users AS u ON u.id = l.borrower_id
 		WHERE `+tx.in("l.id"), tx.list(pluck(items, func(i SummaryItem) string { return i.LoanID })))
 	if err != nil {
