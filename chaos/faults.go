@@ -135,6 +135,12 @@ var faults = []fault{
 	toxic("reset", 2, everywhere, []string{"api", "socket", "postgres", "redis"}, reset),
 	toxic("half-open", 2, everywhere, []string{"api", "socket", "postgres", "redis"}, halfOpen),
 	toxic("lost replies", 3, everywhere, []string{"api", "socket", "postgres", "redis"}, lostReplies),
+	{"lost commits", 2, services, func(r *rand.Rand, s shape) act {
+		name := one(r, s.of("postgres"))
+		return act{text: "of " + name, lasts: between(r, 200*time.Millisecond, 4*time.Second),
+			do:   func(_ context.Context, in *installation) error { in.proxies[name].loseCommits(true); return nil },
+			undo: func(in *installation) error { in.proxies[name].loseCommits(false); return nil }}
+	}},
 	{"loss", 2, everywhere, func(r *rand.Rand, s shape) act {
 		name, percent := one(r, s.proxies), 5+r.IntN(36)
 		var find func() error

@@ -279,10 +279,13 @@ func send(pids []int, s syscall.Signal) {
 }
 
 // freeAddr is a free address of the loopback interface, below the ports that the kernel gives to connections: a program that is
-// started again must find it free.
+// started again must find it free. None is given twice, since whoever got it may not listen yet.
 func freeAddr() string {
 	for {
 		addr := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		if _, taken := givenAddrs.LoadOrStore(addr, true); taken {
+			continue
+		}
 		l, err := net.Listen("tcp", addr)
 		if err == nil {
 			l.Close()
@@ -290,3 +293,5 @@ func freeAddr() string {
 		}
 	}
 }
+
+var givenAddrs sync.Map

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type proxy struct {
 
 	wires sync.Mutex
 	open  map[*wire]bool
+
+	uncommitted atomic.Bool // see loseCommits
 }
 
 var (
@@ -60,7 +63,7 @@ func (p *proxy) accept() {
 				near.Close()
 				return
 			}
-			w := &wire{near: near, far: far}
+			w := &wire{near: near, far: far, dies: p.dies}
 			p.wires.Lock()
 			p.open[w] = true
 			p.wires.Unlock()
@@ -88,6 +91,19 @@ func (p *proxy) vanish() (n int) {
 	return n
 }
 
+// commitMessage is how a program asks PostgreSQL to commit: the text of a simple query.
+var commitMessage = []byte("commit\x00")
+
+// loseCommits cuts each connection at the moment at which it would commit, until it is told otherwise: all that the transaction
+// did before has gone through, and none of it stays.
+func (p *proxy) loseCommits(lose bool) { p.uncommitted.Store(lose) }
+
+// dies says whether a connection is cut instead of carrying what a program sends. A message that comes in two pieces is let
+// through.
+func (p *proxy) dies(sent []byte) bool {
+	return p.uncommitted.Load() && bytes.Contains(sent, commitMessage)
+}
+
 // end closes everything, also what has vanished.
 func (p *proxy) end() {
 	p.front.Close()
@@ -103,6 +119,7 @@ func (p *proxy) end() {
 type wire struct {
 	near, far net.Conn
 	vanished  atomic.Bool
+	dies      func(sent []byte) bool // by the program
 }
 
 // carry ends when either side does. Nothing comes out of a vanished one, also not its end.
@@ -114,6 +131,10 @@ func (w *wire) carry() {
 		for {
 			n, err := from.Read(buffer)
 			if w.vanished.Load() {
+				return
+			}
+			if n > 0 && from == w.near && w.dies(buffer[:n]) {
+				_ = w.near.(*net.TCPConn).SetLinger(0)
 				return
 			}
 			if n > 0 {
