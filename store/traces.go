@@ -1,21 +1,15 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"duebell/internal/policy"
 )
-
-// erasedMark stands where a name or an address stood, in what the loan system wrote to somebody else.
-const erasedMark = "[…]"
 
 // erasure takes from the outbox and from others' inboxes what is there about a person who was erased:
 //
@@ -35,12 +29,8 @@ type erasure struct {
 	loans map[string]bool // of which the person is the borrower
 }
 
-const (
-	// erasureBatch is how many notifications one transaction changes, and so the most inboxes that it locks.
-	erasureBatch = 300
-	// erasureRows is how many rows of the outbox one transaction locks.
-	erasureRows = 100
-)
+// erasureRows is how many rows of the outbox one transaction locks.
+const erasureRows = 100
 
 // eraseElsewhere does it, and forgets the name at its end. It needs the person's row to be marked as erased: nobody names the
 // person from then on.
@@ -210,6 +200,7 @@ func (e *erasure) unsay(ctx context.Context, table, set string, ids []string) er
 type request struct {
 	id         string
 	body       string
+	told       bool            // or parked
 	BorrowerID string          `json:"borrower_id"`
 	UserIDs    []string        `json:"user_ids"`
 	Title      string          `json:"title"`
@@ -234,7 +225,7 @@ func (e *erasure) requests(ctx context.Context) error {
 	var found []request
 	err := q.each(ctx, func(row scanner) error {
 		var r request
-		if err := row.Scan(&r.id, &r.body); err != nil {
+		if err := row.Scan(&r.id, &r.body, &r.told); err != nil {
 			return err
 		}
 		if err := json.Unmarshal([]byte(r.body), &r); err != nil {
@@ -242,7 +233,11 @@ func (e *erasure) requests(ctx context.Context) error {
 		}
 		found = append(found, r)
 		return nil
-	}, `SELECT id, body FROM notification_requests WHERE pruned_at IS NULL AND `+named+` ORDER BY id`, args...)
+	}, `
+		SELECT id, body, done_at IS NOT NULL OR parked_at IS NOT NULL
+		FROM notification_requests
+		WHERE pruned_at IS NULL AND `+named+`
+		ORDER BY id`, args...)
 	if err != nil {
 		return fmt.Errorf("look for requests: %w", err)
 	}
@@ -261,11 +256,12 @@ func (e *erasure) requests(ctx context.Context) error {
 		if r.BorrowerID != e.id && !slices.Contains(r.UserIDs, e.id) && (!names || toNamesake) {
 			continue
 		}
-		told, err := e.request(ctx, &r)
-		if err != nil {
-			return err
+		if !r.told {
+			if err := e.waiting(ctx, &r); err != nil {
+				return err
+			}
 		}
-		if !told {
+		if !r.told {
 			continue
 		}
 		if about := r.BorrowerID == e.id; about || names {
@@ -279,16 +275,16 @@ func (e *erasure) requests(ctx context.Context) error {
 	return e.unsay(ctx, "notification_requests", "body = 'null'", done)
 }
 
-// request says whether a request isn't told any more. One that waits is told without the person and the words; its row alone
-// is locked, since whoever tells locks several in the order of their arrival.
-func (e *erasure) request(ctx context.Context, r *request) (told bool, err error) {
-	err = e.db.write(ctx, func(ctx context.Context, tx *Tx) error {
+// waiting has a request told without the person and the words, unless it turns out to be told. Its row alone is locked, since
+// whoever tells locks several in the order of their arrival.
+func (e *erasure) waiting(ctx context.Context, r *request) error {
+	return e.db.write(ctx, func(ctx context.Context, tx *Tx) error {
 		if err := tx.lockRows(ctx, "notification_requests", []string{r.id}); err != nil {
 			return err
 		}
-		list, err := tx.toldIDs(ctx, "notification_requests", []string{r.id})
-		told = list[r.id]
-		if err != nil || told || r.BorrowerID != "" { // a moved date is told by ids, and the name is looked up then
+		told, err := tx.toldIDs(ctx, "notification_requests", []string{r.id})
+		r.told = told[r.id]
+		if err != nil || r.told || r.BorrowerID != "" { // a moved date is told by ids, and the name is looked up then
 			return err
 		}
 		to := slices.DeleteFunc(slices.Clone(r.UserIDs), func(id string) bool { return id == e.id })
@@ -316,7 +312,6 @@ func (e *erasure) request(ctx context.Context, r *request) (told bool, err error
 		_, err = tx.exec(ctx, `UPDATE notification_requests SET body = ? WHERE id = ?`, string(text), r.id)
 		return err
 	})
-	return told, err
 }
 
 // inRequest says whether the words of a request name the person.
@@ -385,137 +380,6 @@ func (e *erasure) summaries(ctx context.Context) error {
 	return nil
 }
 
-// rewordKeys is reword for what was told under some keys.
-func (e *erasure) rewordKeys(ctx context.Context, keys []string, about bool) error {
-	for chunk := range slices.Chunk(keys, tableRows) {
-		q := e.db.query()
-		var ids []string
-		if err := q.all(ctx, &ids, `SELECT notification_id FROM notification_keys WHERE `+q.in("key"), q.list(chunk)); err != nil {
-			return fmt.Errorf("look for what was told: %w", err)
-		}
-		if err := e.reword(ctx, ids, about); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// reword takes the words from notifications of others, each a change of its inbox. about says that they are about the person.
-func (e *erasure) reword(ctx context.Context, ids []string, about bool) error {
-	for chunk := range slices.Chunk(ids, erasureBatch) {
-		var recipients []string
-		q := e.db.query()
-		err := q.all(ctx, &recipients, `SELECT DISTINCT recipient FROM notifications WHERE deleted_at IS NULL AND `+q.in("id"), q.list(chunk))
-		if err != nil {
-			return fmt.Errorf("look for inboxes: %w", err)
-		}
-		recipients = slices.DeleteFunc(recipients, func(r string) bool { return r == e.id })
-		namesakes, err := e.namesakes(ctx, map[string][]string{"": recipients})
-		if err != nil {
-			return err
-		}
-		err = e.db.write(ctx, func(ctx context.Context, tx *Tx) error {
-			tx.atEnd(recipients, func(ctx context.Context) error {
-				rows, err := tx.load(ctx, tx.in("recipient")+" AND "+tx.in("id"), tx.list(recipients), tx.list(chunk))
-				if err != nil {
-					return err
-				}
-				var changed []*stored
-				err = tx.update(ctx, rows, func(s *stored) bool {
-					words := e.words
-					if namesakes[s.recipient] {
-						words = nil
-					}
-					if !e.edit(&s.Notification, about, words) {
-						return false
-					}
-					changed = append(changed, s)
-					return true
-				})
-				if err != nil {
-					return err
-				}
-				return tx.setWords(ctx, changed)
-			})
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// setWords writes what notifications say.
-func (tx *Tx) setWords(ctx context.Context, rows []*stored) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	v, args := tx.table("v",
-		col("id", "text", pluck(rows, func(s *stored) string { return s.ID })),
-		col("title", "text", pluck(rows, func(s *stored) string { return s.Title })),
-		col("body", "text", pluck(rows, func(s *stored) string { return s.Body })),
-		col("data", "json", pluck(rows, func(s *stored) *string { return optional(string(s.Data)) })),
-		col("url", "text", pluck(rows, func(s *stored) *string { return s.URL })))
-	_, err := tx.exec(ctx, `
-		UPDATE notifications
-		SET title = v.title, body = v.body, data = v.data, url = v.url
-		FROM `+v+`
-		WHERE notifications.id = v.id`, args...)
-	if err != nil {
-		return fmt.Errorf("change the words of notifications: %w", err)
-	}
-	return nil
-}
-
-// edit takes the words from one notification and says whether there were any.
-func (e *erasure) edit(n *Notification, about bool, words []string) bool {
-	was := *n
-	n.Title, n.Body = masked(n.Title, words), masked(n.Body, words)
-	if n.URL != nil && masked(*n.URL, words) != *n.URL {
-		n.URL = nil
-	}
-	data, changed := maskedData(n.Data, words)
-	if about {
-		if n.Kind != policy.KindSummary { // which names nobody outside of its data
-			n.Body = ""
-		}
-		var own bool
-		data, own = e.withoutOwn(n.Kind, data)
-		changed = changed || own
-	}
-	n.Data = data
-	return changed || n.Title != was.Title || n.Body != was.Body || n.URL != was.URL
-}
-
-// withoutOwn takes out of the data of our own kinds what is about the person: the reason of a status change, and the borrower of
-// a summary's line about one of the person's loans.
-func (e *erasure) withoutOwn(kind string, data json.RawMessage) (json.RawMessage, bool) {
-	var m map[string]any
-	if decode(data, &m) != nil {
-		return data, false
-	}
-	changed := false
-	if _, given := m["reason"]; given && kind == policy.KindStatusChanged {
-		delete(m, "reason")
-		changed = true
-	}
-	if items, ok := m["items"].([]any); ok && kind == policy.KindSummary {
-		for _, item := range items {
-			line, _ := item.(map[string]any)
-			loan, _ := line["loan_id"].(string)
-			if name, _ := line["borrower"].(string); name != "" && e.loans[loan] {
-				line["borrower"] = ""
-				changed = true
-			}
-		}
-	}
-	if !changed {
-		return data, false
-	}
-	return json.RawMessage(encoded(m)), true
-}
-
 // namesakes are those of some people who have the same name or address: what names them is theirs.
 func (e *erasure) namesakes(ctx context.Context, lists map[string][]string) (map[string]bool, error) {
 	same := make(map[string]bool)
@@ -547,73 +411,3 @@ func (e *erasure) namesakes(ctx context.Context, lists map[string][]string) (map
 }
 
 func (e *erasure) in(text string) bool { return masked(text, e.words) != text }
-
-// masked puts erasedMark in place of words where they stand alone.
-func masked(text string, words []string) string {
-	for _, w := range words {
-		for from := 0; ; {
-			i := strings.Index(text[from:], w)
-			if i < 0 {
-				break
-			}
-			i += from
-			before, _ := utf8.DecodeLastRuneInString(text[:i])
-			after, _ := utf8.DecodeRuneInString(text[i+len(w):])
-			if ofWord(before) || ofWord(after) {
-				from = i + len(w)
-				continue
-			}
-			text = text[:i] + erasedMark + text[i+len(w):]
-			from = i + len(erasedMark)
-		}
-	}
-	return text
-}
-
-func ofWord(r rune) bool { return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r)) }
-
-// maskedData does the same with every string of a JSON value, keys left out. What has none of the words stays as it was
-// written.
-func maskedData(data json.RawMessage, words []string) (json.RawMessage, bool) {
-	var value any
-	if len(data) == 0 || len(words) == 0 || decode(data, &value) != nil {
-		return data, false
-	}
-	changed := false
-	var walk func(v any) any
-	walk = func(v any) any {
-		switch v := v.(type) {
-		case string:
-			without := masked(v, words)
-			changed = changed || without != v
-			return without
-		case []any:
-			for i := range v {
-				v[i] = walk(v[i])
-			}
-		case map[string]any:
-			for k := range v {
-				v[k] = walk(v[k])
-			}
-		}
-		return v
-	}
-	value = walk(value)
-	if !changed {
-		return data, false
-	}
-	return json.RawMessage(encoded(value)), true
-}
-
-// decode keeps numbers as they are written.
-func decode(data []byte, value any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	return d.Decode(value)
-}
-
-// encoded is the JSON of strings, or of what decode made.
-func encoded(value any) string {
-	text, _ := json.Marshal(value) // it always encodes
-	return string(text)
-}
