@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -85,7 +86,7 @@ var faults = []fault{
 	}},
 	{"roll", 1, services, func(*rand.Rand, shape) act {
 		return act{text: "every program, by SIGTERM, one after the other", do: func(ctx context.Context, in *installation) error {
-			return in.roll(ctx, func(*process) {})
+			return in.roll(ctx)
 		}}
 	}},
 	{"kill", 2, services, func(r *rand.Rand, _ shape) act {
@@ -167,14 +168,27 @@ var faults = []fault{
 	}},
 }
 
-// deploy rolls to the programs in a folder.
-func deploy(bin string) act {
-	return act{text: "of the newer version, every program, one after the other", do: func(ctx context.Context, in *installation) error {
+// deploy rolls to the programs in a folder, in that order, and lets old and new ones work together for a while after each.
+func deploy(bin string, order []string, pause time.Duration) act {
+	return act{text: "of the newer version: " + strings.Join(order, ", "), do: func(ctx context.Context, in *installation) error {
 		bin, err := filepath.Abs(bin)
 		if err != nil {
 			return err
 		}
-		return in.roll(ctx, func(p *process) { p.replace(filepath.Join(bin, filepath.Base(p.path))) })
+		for _, name := range order {
+			p := in.process(name)
+			p.stop()
+			p.replace(filepath.Join(bin, filepath.Base(p.path)))
+			if err := p.start(); err != nil {
+				return err
+			}
+			ready := in.waitReady(ctx, name, 10*time.Second)
+			in.history.note("%s is of the newer version, ready: %v", name, ready)
+			if !rest(ctx, pause) {
+				return ctx.Err()
+			}
+		}
+		return nil
 	}}
 }
 

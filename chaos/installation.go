@@ -191,11 +191,10 @@ func (in *installation) waitReady(ctx context.Context, program string, within ti
 	return false
 }
 
-// roll stops one program after the other and starts it again when between is done.
-func (in *installation) roll(ctx context.Context, between func(*process)) error {
+// roll stops one program after the other and starts it again.
+func (in *installation) roll(ctx context.Context) error {
 	for _, p := range in.programs {
 		p.stop()
-		between(p)
 		if err := p.start(); err != nil {
 			return err
 		}

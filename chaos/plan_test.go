@@ -64,6 +64,21 @@ func TestADeployComesOnceAThirdOfTheWay(t *testing.T) {
 	if !slices.Equal(deploys, []time.Duration{20 * time.Second}) || len(with.acts) != len(without)+1 {
 		t.Errorf("deploys at %v among %d faults, %d without", deploys, len(with.acts), len(without))
 	}
+	if other := opt; !slices.Equal(lines(other.plan(formServices)), lines(with)) {
+		t.Error("the same seed deploys in another order")
+	}
+	orders := map[string]bool{}
+	for seed := range uint64(20) {
+		opt.seed = seed
+		for _, a := range opt.plan(formServices).acts {
+			if a.name == "deploy" {
+				orders[a.text] = true
+			}
+		}
+	}
+	if len(orders) < 10 {
+		t.Errorf("20 seeds deploy in %d orders", len(orders))
+	}
 	if !slices.IsSortedFunc(with.acts, func(a, b planned) int { return cmp.Compare(a.at, b.at) }) {
 		t.Error("the faults aren't in order")
 	}

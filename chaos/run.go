@@ -32,7 +32,10 @@ type options struct {
 func (o options) plan(form string) plan {
 	p := newPlan(o.seed, form, o.duration, o.every, o.only...)
 	if o.from != "" {
-		p.acts = append(p.acts, planned{o.duration / 3, "deploy", deploy(o.bin)})
+		order := shapeOf(form).programs
+		r := rand.New(rand.NewPCG(o.seed, 77))
+		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		p.acts = append(p.acts, planned{o.duration / 3, "deploy", deploy(o.bin, order, o.duration/20)})
 		slices.SortStableFunc(p.acts, func(a, b planned) int { return cmp.Compare(a.at, b.at) })
 	}
 	return p

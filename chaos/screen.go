@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -345,7 +346,11 @@ func (s *screen) take(text []byte) error {
 	defer s.mu.Unlock()
 	s.heard = time.Now()
 	if f.Type == "changes" || f.Type == "hello" || f.Type == "reset" {
-		s.in.history.note("screen %s: %s %d to %d, %d items", s.name, f.Type, f.From, f.Rev, len(f.Items))
+		var told []string
+		for _, i := range f.Items {
+			told = append(told, cmp.Or(i.Data.event(), i.Kind))
+		}
+		s.in.history.note("screen %s: %s %d to %d, %d items %v", s.name, f.Type, f.From, f.Rev, len(f.Items), told)
 	}
 	if wrong := s.chain.take(f); wrong != "" {
 		s.found.add(gap, "screen %s: %s: %.2000s", s.name, wrong, text)
