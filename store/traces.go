@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"duebell/internal/policy"
 )
@@ -157,9 +158,13 @@ func (e *erasure) changes(ctx context.Context, list []StatusChange) error {
 	return e.unsay(ctx, "status_changes", "reason = NULL", slices.Collect(maps.Keys(told)))
 }
 
-// setReason changes the reason of one that waits: what is left of it goes by its age.
+// setReason changes the reason of one that waits. What is left of it goes by its age, and of nothing nothing has to go.
 func (tx *Tx) setReason(ctx context.Context, id string, reason *string) error {
-	_, err := tx.exec(ctx, `UPDATE status_changes SET reason = ? WHERE id = ?`, reason, id)
+	var pruned *time.Time
+	if reason == nil {
+		pruned = &tx.now
+	}
+	_, err := tx.exec(ctx, `UPDATE status_changes SET reason = ?, pruned_at = ? WHERE id = ?`, reason, pruned, id)
 	return err
 }
 
