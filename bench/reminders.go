@@ -338,7 +338,7 @@ func makeBook(ctx context.Context, db *sql.DB, version int64, installments, due 
 // countPublished counts what pushers would hear.
 func (r *rig) countPublished(ctx context.Context) (*atomic.Int64, func()) {
 	var count atomic.Int64
-	sub := r.redis.PSubscribe(ctx, "duebell:inbox:*")
+	sub := r.redis.Subscribe(ctx, "duebell:inbox")
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
