@@ -11,7 +11,10 @@
 //	million.go     a million sessions over many pushers
 //	foreign.go     what a pusher pays for messages to the sessions of others
 //	reminders.go   a million reminders due at once
+//	growth.go      the same number due in books of all sizes
 //	latency.go     from the call that says a status to the frame, also while a run is under way
+//	book.go        books made by SQL
+//	statements.go  what PostgreSQL spent its time on
 //	target.go      a server under test, how it is started and watched
 //	duebell.go     ours; centrifugo.go, gorilla.go  the peers
 //	publish.go     messages to random users at a rate

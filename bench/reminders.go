@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -207,74 +208,130 @@ func (r *rig) remind(ctx context.Context, db *sql.DB, recipient string) error {
 // runOver makes a book of that many installments, of which some are due, and has two workers run over it. It answers how long
 // they took until everything was committed and published, and the most memory that one of them held.
 func (r *rig) runOver(ctx context.Context, db *sql.DB, installments, due int) (took time.Duration, rss int64, err error) {
-	s, err := store.Open(ctx, r.database, store.Options{})
+	c, err := r.newCrew(ctx, db)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer s.Close()
-	rules, err := policy.Parse([]byte(runPolicy), "bench")
-	if err != nil {
-		return 0, 0, err
-	}
-	version, _, err := s.ActivatePolicy(ctx, rules)
-	if err != nil {
-		return 0, 0, err
-	}
+	defer c.stop()
 	start := time.Now()
-	if err := makeBook(ctx, db, version.Version, installments, due); err != nil {
+	if err := makeBook(ctx, db, c.version, installments, due); err != nil {
 		return 0, 0, fmt.Errorf("make the book: %w", err)
 	}
 	if installments <= 20_000 { // made by SQL, it is what the product would have made
-		drift, err := s.CompareDue(ctx)
+		drift, err := c.store.CompareDue(ctx)
 		if err != nil || len(drift) > 0 {
 			return 0, 0, fmt.Errorf("the book isn't as derived: %v, %w", drift, err)
 		}
 	}
 	fmt.Printf("a book of %d loans, %d installments due: made in %.0f s\n", installments, due, time.Since(start).Seconds())
-
-	published, stop := r.countPublished(ctx)
-	defer stop()
-	var before int64
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&before); err != nil {
+	if err := c.start(); err != nil {
 		return 0, 0, err
 	}
+	return c.run(ctx, due)
+}
+
+// crew is the programs that run over a book: two workers, and a scheduler that gives them the tick.
+type crew struct {
+	rig     *rig
+	db      *sql.DB
+	store   *store.DB
+	version int64 // of runPolicy
+
+	programs  []*target // the workers first
+	published *atomic.Int64
+	ends      []func() // last first
+}
+
+func (r *rig) newCrew(ctx context.Context, db *sql.DB) (*crew, error) {
+	s, err := store.Open(ctx, r.database, store.Options{})
+	if err != nil {
+		return nil, err
+	}
+	c := &crew{rig: r, db: db, store: s, ends: []func(){func() { _ = s.Close() }}}
+	rules, err := policy.Parse([]byte(runPolicy), "bench")
+	if err != nil {
+		c.stop()
+		return nil, err
+	}
+	version, _, err := s.ActivatePolicy(ctx, rules)
+	if err != nil {
+		c.stop()
+		return nil, err
+	}
+	c.version = version.Version
+	var uncount func()
+	c.published, uncount = r.countPublished(ctx)
+	c.ends = append(c.ends, uncount)
+	return c, nil
+}
+
+func (c *crew) stop() {
+	for _, t := range c.programs {
+		t.stop()
+	}
+	for _, end := range slices.Backward(c.ends) {
+		end()
+	}
+}
+
+func (c *crew) start() error {
 	file, remove, err := policyFile(runPolicy)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	defer remove()
-	var programs []*target
-	defer func() {
-		for _, t := range programs {
-			t.stop()
-		}
-	}()
+	c.ends = append(c.ends, remove)
 	for i := range runWorkers {
-		t, err := r.program("worker", fmt.Sprintf("127.3.%d.1", i), "POLICY_FILE="+file)
-		programs = append(programs, t)
+		t, err := c.rig.program("worker", fmt.Sprintf("127.3.%d.1", i), "POLICY_FILE="+file)
+		c.programs = append(c.programs, t)
 		if err != nil {
-			return 0, 0, err
+			return err
 		}
 	}
-	scheduler, err := r.program("scheduler", "127.3.9.1", "POLICY_FILE="+file)
-	programs = append(programs, scheduler)
-	if err != nil {
-		return 0, 0, err
-	}
+	scheduler, err := c.rig.program("scheduler", "127.3.9.1", "POLICY_FILE="+file)
+	c.programs = append(c.programs, scheduler)
 	time.Sleep(2 * time.Second)
-	base := published.Load()
-	if _, err := s.AddTick(ctx, policy.JobReminderRun, time.Now()); err != nil {
+	return err
+}
+
+// run has the workers run over what is due, from the moment at which the scheduler enqueues the tick: until then up to a second
+// passes, which isn't theirs.
+func (c *crew) run(ctx context.Context, due int) (took time.Duration, rss int64, err error) {
+	var before int64
+	if err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&before); err != nil {
 		return 0, 0, err
 	}
-	start = time.Now()
-	last := start
+	base := c.published.Load()
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	if _, err := c.store.AddTick(ctx, policy.JobReminderRun, at); err != nil {
+		return 0, 0, err
+	}
+	added := time.Now()
+	last, finished := added, added
+	var enqueued time.Time // a run moves that on
 	for {
 		select {
 		case <-ctx.Done():
 			return 0, 0, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(10 * time.Millisecond):
 		}
-		for _, t := range programs[:runWorkers] {
+		var when sql.NullTime
+		var done bool
+		if err := c.db.QueryRowContext(ctx, `SELECT enqueued_at, done_at IS NOT NULL FROM ticks WHERE job = $1 AND at = $2`, policy.JobReminderRun, at).Scan(&when, &done); err != nil {
+			return 0, 0, err
+		}
+		if enqueued.IsZero() && when.Valid {
+			enqueued = when.Time
+		}
+		published := c.published.Load() - base
+		if done && published >= int64(due) {
+			break
+		}
+		if !done {
+			finished = time.Now()
+		} else if time.Since(finished) > 10*time.Second { // what is published follows within milliseconds
+			return 0, 0, fmt.Errorf("the run has ended, but only %d of %d were published", published, due)
+		}
+		for _, t := range c.programs[:runWorkers] {
 			u, err := t.usage()
 			if err != nil {
 				return 0, 0, err
@@ -282,57 +339,25 @@ func (r *rig) runOver(ctx context.Context, db *sql.DB, installments, due int) (t
 			rss = max(rss, u.rss)
 		}
 		if now := time.Now(); now.Sub(last) > 10*time.Second {
-			fmt.Printf("%8.0f s: %d\n", now.Sub(start).Seconds(), published.Load()-base)
+			fmt.Printf("%8.0f s: %d\n", now.Sub(added).Seconds(), published)
 			last = now
 		}
-		if published.Load()-base >= int64(due) {
-			break
-		}
-		if time.Since(start) > time.Hour {
-			return 0, 0, fmt.Errorf("%d of %d published in an hour", published.Load()-base, due)
+		if time.Since(added) > time.Hour {
+			return 0, 0, fmt.Errorf("%d of %d published in an hour", published, due)
 		}
 	}
-	took = time.Since(start)
+	took = time.Since(enqueued)
 	var after, waiting int64
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&after); err != nil {
+	if err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&after); err != nil {
 		return 0, 0, err
 	}
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM due_reminders WHERE next_at <= now()`).Scan(&waiting); err != nil {
+	if err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM due_reminders WHERE next_at <= now()`).Scan(&waiting); err != nil {
 		return 0, 0, err
 	}
 	if after-before != int64(due) || waiting != 0 {
 		return 0, 0, fmt.Errorf("%d notifications of %d, %d reminders left", after-before, due, waiting)
 	}
 	return took, rss, nil
-}
-
-// makeBook writes a book by SQL, as the store would have: a loan, a borrower and an installment for each. Those that aren't due
-// today are in the days after.
-func makeBook(ctx context.Context, db *sql.DB, version int64, installments, due int) error {
-	for _, query := range []string{
-		`TRUNCATE loans, loan_parties, installments, due_reminders, users, decisions, notifications, inboxes, notification_keys`,
-		`INSERT INTO users (id, name, time_zone, locale, created_at, updated_at)
-		SELECT 'u' || n, 'Borrower ' || n, 'UTC', 'en', now() - interval '60 days', now() FROM generate_series(1, $1::int) AS n WHERE $2::int >= 0 AND $3::bigint > 0`,
-		`INSERT INTO loans (id, borrower_id, product, currency, digits, status, policy_version, started_at, created_at, updated_at)
-		SELECT 'L' || n, 'u' || n, 'Car loan', 'EUR', 2, 'active', $3::bigint, now() - interval '60 days', now(), now()
-		FROM generate_series(1, $1::int) AS n WHERE $2::int >= 0`,
-		`INSERT INTO installments (loan_id, number, due_date, amount_due, amount_paid, outstanding, open)
-		SELECT 'L' || n, 1, (now() AT TIME ZONE 'UTC')::date + CASE WHEN n % ($1::int / $2::int) = 0 THEN 0 ELSE 1 + n % 300 END, 25000, 0, 25000, 25000
-		FROM generate_series(1, $1::int) AS n WHERE $3::bigint > 0`,
-		`INSERT INTO due_reminders (loan_id, due_date, recipient, role, next_at)
-		SELECT loan_id, due_date, 'u' || substr(loan_id, 2), 'borrower', due_date::timestamp AT TIME ZONE 'UTC'
-		FROM installments WHERE $1::int > 0 AND $2::int > 0 AND $3::bigint > 0`,
-	} {
-		var args []any
-		if query[:8] != "TRUNCATE" {
-			args = []any{installments, due, version}
-		}
-		if _, err := db.ExecContext(ctx, query, args...); err != nil {
-			return err
-		}
-	}
-	_, err := db.ExecContext(ctx, `VACUUM ANALYZE`)
-	return err
 }
 
 // countPublished counts what pushers would hear.
