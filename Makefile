@@ -3,7 +3,7 @@
 # A checkout that belongs to somebody else, or none at all, has no version to stamp: that mustn't stop a build.
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million bench-foreign bench-run bench-growth chaos chaos-breaks chaos-build chaos-short services clean web web-needs web-lint web-test web-size
+.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million bench-foreign bench-run bench-growth bench-import chaos chaos-breaks chaos-build chaos-short services clean web web-needs web-lint web-test web-size
 
 help:
 	@echo 'make demo      the product on this machine with a loan book made for it: needs Go, nothing else'
@@ -11,7 +11,7 @@ help:
 	@echo 'make lint      formatting, go vet, staticcheck, govulncheck, go.mod'
 	@echo 'make bench     benchmarks (make bench-latency: from a status change to the screen; make bench-idle, bench-unicast,'
 	@echo '               bench-broadcast, bench-million: the pusher beside others; bench-run: a million reminders due at once; bench-growth: books of all sizes;'
-	@echo '               see docs/benchmarks.md)'
+	@echo '               bench-import: a book by the API; see docs/benchmarks.md)'
 	@echo 'make build     the four programs into bin/'
 	@echo 'make chaos     faults of every kind under load for ten minutes, then a check that nothing was lost (SEED=n replays one,'
 	@echo '               FORM=services or embedded; make chaos-short: what make test runs of it; make chaos-breaks: whether it finds'
@@ -93,13 +93,15 @@ bench-idle bench-unicast bench-broadcast bench-million: build
 
 # What needs no peer, on a PostgreSQL that waits for its disk. bench-run: a million reminders due at once; bench-latency: from
 # POST /v1/status-changes to the frame, 500 a second, and the same during such a run; bench-growth: a run over
-# 10,000 reminders in books of ten thousand to ten million installments (BOOK=1000000 makes none larger).
+# 10,000 reminders in books of ten thousand to ten million installments (BOOK=1000000 makes none larger); bench-import: ten million
+# installments through the API (ROWS=200000: fewer).
 BOOK ?= 0
+ROWS ?= 0
 
-bench-foreign bench-run bench-latency bench-growth: build
+bench-foreign bench-run bench-latency bench-growth bench-import: build
 	@scripts/install-test-needs
 	@CGO_ENABLED=0 go build -C bench -o ../bin/bench .
-	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin -book $(BOOK) $(@:bench-%=%)
+	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin -book $(BOOK) -rows $(ROWS) $(@:bench-%=%)
 
 # It starts a PostgreSQL and a Redis of its own, since it kills them.
 SEED ?= 0

@@ -19,7 +19,7 @@ func makeBook(ctx context.Context, db *sql.DB, version int64, installments, due 
 	const rows = `
 		FROM (SELECT n, (now() AT TIME ZONE 'UTC')::date + CASE WHEN n % $3::int = 0 THEN 0 ELSE 1 + n % 300 END AS due_date
 			FROM generate_series($1::int, $2::int) AS n) AS r`
-	return inParts(ctx, db, installments, []string{
+	return inParts(ctx, db, "installments", installments, []string{
 		`INSERT INTO installments (loan_id, number, due_date, amount_due, amount_paid, outstanding, open)
 		SELECT 'L' || n, 1, due_date, 25000, 0, 25000, 25000` + rows,
 		`INSERT INTO due_reminders (loan_id, due_date, recipient, role, next_at)
@@ -32,7 +32,7 @@ func makeLoans(ctx context.Context, db *sql.DB, version int64, loans int) error 
 	if _, err := db.ExecContext(ctx, `TRUNCATE loans, loan_parties, installments, due_reminders, users, decisions, notifications, inboxes, notification_keys`); err != nil {
 		return err
 	}
-	return inParts(ctx, db, loans, []string{
+	return inParts(ctx, db, "loans", loans, []string{
 		`INSERT INTO users (id, name, time_zone, locale, created_at, updated_at)
 		SELECT 'u' || n, 'Borrower ' || n, 'UTC', 'en', now() - interval '60 days', now() FROM generate_series($1::int, $2::int) AS n WHERE $3::bigint >= 0`,
 		`INSERT INTO loans (id, borrower_id, product, currency, digits, status, policy_version, started_at, created_at, updated_at)
@@ -43,7 +43,7 @@ func makeLoans(ctx context.Context, db *sql.DB, version int64, loans int) error 
 
 // inParts executes statements for the numbers 1 to count, a part after the other, and tidies up. They get the first and the last number of
 // the part, and more.
-func inParts(ctx context.Context, db *sql.DB, count int, statements []string, more any) error {
+func inParts(ctx context.Context, db *sql.DB, what string, count int, statements []string, more any) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func inParts(ctx context.Context, db *sql.DB, count int, statements []string, mo
 			}
 		}
 		if count > bookPart {
-			fmt.Printf("%8.0f s: %d of %d made\n", time.Since(start).Seconds(), last, count)
+			fmt.Printf("%8.0f s: %d of %d %s made\n", time.Since(start).Seconds(), last, count, what)
 		}
 	}
 	_, err = conn.ExecContext(ctx, `VACUUM ANALYZE`)

@@ -12,6 +12,7 @@
 //	foreign.go     what a pusher pays for messages to the sessions of others
 //	reminders.go   a million reminders due at once
 //	growth.go      the same number due in books of all sizes
+//	import.go      a book that comes in through the API
 //	latency.go     from the call that says a status to the frame, also while a run is under way
 //	book.go        books made by SQL
 //	statements.go  what PostgreSQL spent its time on

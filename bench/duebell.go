@@ -65,9 +65,9 @@ func (r *rig) program(name, host string, more ...string) (*target, error) {
 	return t, t.run(r.bin+"/"+name, nil, r.env(append(addresses, more...)...))
 }
 
-// token is one for a scope of the internal APIs.
+// token is one for a scope of the internal APIs, for as long as any benchmark takes.
 func (r *rig) token(scope string) (string, error) {
-	mint := exec.Command(r.bin+"/duebell", "token", "--scope", scope)
+	mint := exec.Command(r.bin+"/duebell", "token", "--scope", scope, "--ttl", "24h")
 	mint.Env = append(os.Environ(), r.env()...)
 	token, err := mint.Output()
 	if err != nil {

@@ -35,42 +35,36 @@ func growth(ctx context.Context, r *rig, largest int) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	const head, line = "%12s %8s %9s %9s %7s %7s %7s   %s\n", "%12d %8.2f %8.0fs %9.2f %7.2f %7.2f %7.2f   %.2f\n"
-	fmt.Printf(head, "installments", "GB", "made in", "median s", "ratio", "CPU s", "ratio", "runs of 10,000 reminders, s")
-	var first, last growthRun
-	for _, book := range growthBooks {
-		if book > largest {
-			break
-		}
-		runs, made, size, err := r.growthOf(ctx, db, watch, book)
+	books := slices.DeleteFunc(slices.Clone(growthBooks), func(book int) bool { return book > largest })
+	if len(books) == 0 {
+		return nil, fmt.Errorf("-book must be %d or more", growthBooks[0])
+	}
+	fmt.Printf("%12s %8s %9s   %-24s %s\n", "installments", "GB", "made in", "s", "s of CPU")
+	all := map[int][]runTook{}
+	for _, book := range append(books, books[0]) { // the smallest once more: the machine may have become another one meanwhile
+		runs, err := r.growthOf(ctx, db, watch, book)
 		if err != nil {
 			return nil, fmt.Errorf("a book of %d: %w", book, err)
 		}
-		last = growthRun{median(runs, func(r growthRun) float64 { return r.took }), median(runs, func(r growthRun) float64 { return r.cpu })}
-		if first == (growthRun{}) {
-			first = last
-		}
-		var each []float64
-		for _, run := range runs {
-			each = append(each, run.took)
-		}
-		fmt.Printf(line, book, float64(size)/1e9, made.Seconds(), last.took, last.took/first.took, last.cpu, last.cpu/first.cpu, each)
+		all[book] = append(all[book], runs...)
 	}
-	if first == (growthRun{}) {
-		return nil, fmt.Errorf("-book must be %d or more", growthBooks[0])
+	seconds := func(t runTook) float64 { return t.time.Seconds() }
+	cpu := func(t runTook) float64 { return t.cpu.Seconds() }
+	fmt.Printf("\n%12s %9s %7s %7s %7s\n", "installments", "median s", "ratio", "CPU s", "ratio")
+	small, large := all[books[0]], all[books[len(books)-1]]
+	for _, book := range books {
+		runs := all[book]
+		fmt.Printf("%12d %9.2f %7.2f %7.2f %7.2f\n", book, median(runs, seconds), median(runs, seconds)/median(small, seconds), median(runs, cpu), median(runs, cpu)/median(small, cpu))
 	}
-	result := map[string]float64{"run_10k_s": hundredths(first.took), "ratio": hundredths(last.took / first.took), "cpu_ratio": hundredths(last.cpu / first.cpu)}
-	if largest >= 10_000_000 {
-		result["run_10m_s"] = hundredths(last.took)
+	result := map[string]float64{"run_10k_s": hundredths(median(small, seconds)), "ratio": hundredths(median(large, seconds) / median(small, seconds)),
+		"cpu_10k_s": hundredths(median(small, cpu)), "cpu_ratio": hundredths(median(large, cpu) / median(small, cpu))}
+	if book := books[len(books)-1]; book == 10_000_000 {
+		result["run_10m_s"], result["cpu_10m_s"] = hundredths(median(large, seconds)), hundredths(median(large, cpu))
 	} else {
-		result["run_largest_s"], result["largest"] = hundredths(last.took), float64(largest)
+		result["largest"], result["run_largest_s"] = float64(book), hundredths(median(large, seconds))
 	}
 	return result, nil
 }
-
-// growthRun is what a run took, in seconds: of time, and of the CPU of the workers and of PostgreSQL's connections. What else
-// happens on the machine is less in the latter.
-type growthRun struct{ took, cpu float64 }
 
 func median[T any](list []T, of func(T) float64) float64 {
 	var values []float64
@@ -78,85 +72,48 @@ func median[T any](list []T, of func(T) float64) float64 {
 		values = append(values, of(v))
 	}
 	slices.Sort(values)
-	return values[len(values)/2]
+	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 }
 
-func (r *rig) growthOf(ctx context.Context, db *sql.DB, watch *statements, book int) (runs []growthRun, made time.Duration, size int64, err error) {
+func (r *rig) growthOf(ctx context.Context, db *sql.DB, watch *statements, book int) (runs []runTook, err error) {
 	c, err := r.newCrew(ctx, db)
 	if err != nil {
-		return nil, 0, 0, err
+		return nil, err
 	}
 	defer c.stop()
 	start := time.Now()
 	if err := makeBook(ctx, db, c.version, book, growthDue); err != nil {
-		return nil, 0, 0, fmt.Errorf("make the book: %w", err)
+		return nil, fmt.Errorf("make the book: %w", err)
 	}
-	made = time.Since(start)
+	made := time.Since(start)
+	var size int64
 	if err := db.QueryRowContext(ctx, `SELECT pg_database_size(current_database())`).Scan(&size); err != nil {
-		return nil, 0, 0, err
+		return nil, err
 	}
 	if err := c.start(); err != nil {
-		return nil, 0, 0, err
+		return nil, err
 	}
+	var times, cpu []float64
 	for n := range growthRuns {
 		if n > 0 {
 			if err := dueAgain(ctx, db); err != nil {
-				return nil, 0, 0, fmt.Errorf("make it due again: %w", err)
+				return nil, fmt.Errorf("make it due again: %w", err)
 			}
 		}
 		if _, err := db.ExecContext(ctx, `CHECKPOINT`); err != nil {
-			return nil, 0, 0, err
+			return nil, err
 		}
 		if err := watch.reset(ctx); err != nil {
-			return nil, 0, 0, err
-		}
-		before, err := c.cpu(ctx)
-		if err != nil {
-			return nil, 0, 0, err
-		}
-		took, _, err := c.run(ctx, growthDue)
-		if err != nil {
-			return nil, 0, 0, err
-		}
-		after, err := c.cpu(ctx)
-		if err != nil {
-			return nil, 0, 0, err
-		}
-		var cpu time.Duration
-		for pid, u := range after {
-			cpu += u - before[pid] // 0 of one that is new
-		}
-		runs = append(runs, growthRun{took.Seconds(), cpu.Seconds()})
-	}
-	return runs, made, size, watch.print(ctx) // of the last run
-}
-
-// cpu is what the workers and the processes of PostgreSQL that serve connections have taken so far, by their ids.
-func (c *crew) cpu(ctx context.Context) (map[int]time.Duration, error) {
-	taken := map[int]time.Duration{}
-	add := func(pid int) error {
-		u, err := usageOf(pid)
-		taken[pid] = u.cpu
-		return err
-	}
-	for _, t := range c.programs[:runWorkers] {
-		if err := add(t.cmd.Process.Pid); err != nil {
 			return nil, err
 		}
-	}
-	rows, err := c.db.QueryContext(ctx, `SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var pid int
-		if err := rows.Scan(&pid); err != nil {
+		took, err := c.run(ctx, growthDue)
+		if err != nil {
 			return nil, err
 		}
-		_ = add(pid) // it may have ended meanwhile
+		runs, times, cpu = append(runs, took), append(times, took.time.Seconds()), append(cpu, took.cpu.Seconds())
 	}
-	return taken, rows.Err()
+	fmt.Printf("%12d %8.2f %8.0fs   %-24s %.2f\n", book, float64(size)/1e9, made.Seconds(), fmt.Sprintf("%.2f", times), cpu)
+	return runs, watch.print(ctx) // of the last run
 }
 
 // dueAgain takes back what a run has done.

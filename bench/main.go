@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-const usageText = `usage: bench [-bin FOLDER] idle | unicast | broadcast | million | foreign | run | latency | growth
+const usageText = `usage: bench [-bin FOLDER] idle | unicast | broadcast | million | foreign | run | latency | growth | import
 
-Run it by make in the folder above: bench-idle, bench-unicast, bench-broadcast, bench-million, bench-foreign, bench-run, bench-latency, bench-growth.
+Run it by make in the folder above: bench-idle, bench-unicast, bench-broadcast, bench-million, bench-foreign, bench-run, bench-latency, bench-growth, bench-import.
 `
 
 func main() {
@@ -31,6 +31,7 @@ func run(ctx context.Context, args []string) error {
 	bin := flags.String("bin", "bin", "folder of the programs under test")
 	sessions := flags.Int("sessions", 0, "how many; 0: what the benchmark is about")
 	book := flags.Int("book", 0, "latency: how many installments a run is over meanwhile; 0: a million. growth: the largest book; 0: ten millions")
+	rows := flags.Int("rows", 0, "import: how many installments; 0: ten millions")
 	rate := flags.Int("rate", 0, "latency: status changes a second; 0: 500")
 	duration := flags.Duration("for", time.Minute, "latency: how long status changes are sent, each time")
 	if err := flags.Parse(args); err != nil {
@@ -41,6 +42,7 @@ func run(ctx context.Context, args []string) error {
 			return latency(ctx, r, latencyOptions{sessions: sessions, book: *book, rate: *rate, duration: *duration})
 		},
 		"growth": func(ctx context.Context, r *rig, _ int) (any, error) { return growth(ctx, r, *book) },
+		"import": func(ctx context.Context, r *rig, _ int) (any, error) { return importing(ctx, r, *rows) },
 	}
 	switch name := flags.Arg(0); name {
 	case "client":

@@ -61,14 +61,15 @@ func reminders(ctx context.Context, r *rig, installments int) (any, error) {
 	}
 	fmt.Printf("a task for each notification, %d at once: %.0f/s\n", taskWorkers, each)
 
-	took, rss, err := r.runOver(ctx, db, installments, installments)
+	took, err := r.runOver(ctx, db, installments, installments)
 	if err != nil {
 		return nil, err
 	}
-	rate := float64(installments) / took.Seconds()
-	fmt.Printf("reminder run: %d notifications in %.1f s, %.0f/s; the larger of the workers reached %.0f MB\n", installments, took.Seconds(), rate, float64(rss)/1e6)
+	rate := float64(installments) / took.time.Seconds()
+	fmt.Printf("reminder run: %d notifications in %.1f s, %.0f/s, and %.1f s of CPU of workers and database; the larger of the workers reached %.0f MB\n",
+		installments, took.time.Seconds(), rate, took.cpu.Seconds(), float64(took.rss)/1e6)
 	round := func(v float64) float64 { return math.Round(v*100) / 100 }
-	return map[string]float64{"per_s": math.Round(rate), "vs_bare_insert": round(rate / bare), "vs_task_each": round(rate / each), "rss_mb": math.Round(float64(rss) / 1e6)}, nil
+	return map[string]float64{"per_s": math.Round(rate), "vs_bare_insert": round(rate / bare), "vs_task_each": round(rate / each), "rss_mb": math.Round(float64(took.rss) / 1e6)}, nil
 }
 
 // synced refuses a PostgreSQL that doesn't wait for its disk: its figures would mean nothing.
@@ -85,9 +86,26 @@ func synced(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// bareInsert is how many rows a second go into a table like that of notifications, with its indexes, and nothing else.
+// bareInsert is how many rows a second go into a table like that of notifications.
 func bareInsert(ctx context.Context, db *sql.DB, connections int) (perSecond float64, err error) {
-	if _, err := db.ExecContext(ctx, `CREATE TABLE bench_rows (LIKE notifications INCLUDING ALL)`); err != nil {
+	start := time.Now()
+	return bareRate(ctx, db, "notifications", connections, func(first int64) (string, []any) {
+		ids, recipients := make([]string, insertBatch), make([]string, insertBatch)
+		for i := range ids {
+			ids[i], recipients[i] = notificationID(first+int64(i)), fmt.Sprintf("b%d", first+int64(i))
+		}
+		return `
+			INSERT INTO bench_rows (id, recipient, kind, title, body, data, url, quiet, created_at, created_rev, rev)
+			SELECT v.id, v.recipient, $3, $4, $5, $6::json, $7, false, now(), 1, 1
+			FROM unnest($1::text[], $2::text[]) AS v (id, recipient)`,
+			[]any{ids, recipients, kind, title, body, string(dataOf(start)) + "}", url}
+	})
+}
+
+// bareRate is how many rows a second go into a table like another one, with its indexes, a statement a batch, and nothing else. insert
+// answers the statement for the batch that begins with a row.
+func bareRate(ctx context.Context, db *sql.DB, like string, connections int, insert func(first int64) (query string, args []any)) (perSecond float64, err error) {
+	if _, err := db.ExecContext(ctx, `CREATE TABLE bench_rows (LIKE `+like+` INCLUDING ALL)`); err != nil {
 		return 0, err
 	}
 	defer db.ExecContext(context.WithoutCancel(ctx), `DROP TABLE bench_rows`)
@@ -101,16 +119,8 @@ func bareInsert(ctx context.Context, db *sql.DB, connections int) (perSecond flo
 				if first >= bareRows {
 					return nil
 				}
-				ids, recipients := make([]string, insertBatch), make([]string, insertBatch)
-				for i := range ids {
-					ids[i], recipients[i] = notificationID(first+int64(i)), fmt.Sprintf("b%d", first+int64(i))
-				}
-				_, err := db.ExecContext(ctx, `
-					INSERT INTO bench_rows (id, recipient, kind, title, body, data, url, quiet, created_at, created_rev, rev)
-					SELECT v.id, v.recipient, $3, $4, $5, $6::json, $7, false, now(), 1, 1
-					FROM unnest($1::text[], $2::text[]) AS v (id, recipient)`,
-					ids, recipients, kind, title, body, string(dataOf(start))+"}", url)
-				if err != nil {
+				query, args := insert(first)
+				if _, err := db.ExecContext(ctx, query, args...); err != nil {
 					return err
 				}
 			}
@@ -205,29 +215,35 @@ func (r *rig) remind(ctx context.Context, db *sql.DB, recipient string) error {
 	return r.redis.Publish(ctx, "bench:"+recipient, appendNotification(nil, rev, now)).Err()
 }
 
-// runOver makes a book of that many installments, of which some are due, and has two workers run over it. It answers how long
-// they took until everything was committed and published, and the most memory that one of them held.
-func (r *rig) runOver(ctx context.Context, db *sql.DB, installments, due int) (took time.Duration, rss int64, err error) {
+// runOver makes a book of that many installments, of which some are due, and has two workers run over it.
+func (r *rig) runOver(ctx context.Context, db *sql.DB, installments, due int) (took runTook, err error) {
 	c, err := r.newCrew(ctx, db)
 	if err != nil {
-		return 0, 0, err
+		return took, err
 	}
 	defer c.stop()
 	start := time.Now()
 	if err := makeBook(ctx, db, c.version, installments, due); err != nil {
-		return 0, 0, fmt.Errorf("make the book: %w", err)
+		return took, fmt.Errorf("make the book: %w", err)
 	}
 	if installments <= 20_000 { // made by SQL, it is what the product would have made
 		drift, err := c.store.CompareDue(ctx)
 		if err != nil || len(drift) > 0 {
-			return 0, 0, fmt.Errorf("the book isn't as derived: %v, %w", drift, err)
+			return took, fmt.Errorf("the book isn't as derived: %v, %w", drift, err)
 		}
 	}
 	fmt.Printf("a book of %d loans, %d installments due: made in %.0f s\n", installments, due, time.Since(start).Seconds())
 	if err := c.start(); err != nil {
-		return 0, 0, err
+		return took, err
 	}
 	return c.run(ctx, due)
+}
+
+// runTook is what a run took until everything was committed and published.
+type runTook struct {
+	time time.Duration
+	cpu  time.Duration // of the workers and the database's connections
+	rss  int64         // the most that one of the workers held
 }
 
 // crew is the programs that run over a book: two workers, and a scheduler that gives them the tick.
@@ -295,15 +311,19 @@ func (c *crew) start() error {
 
 // run has the workers run over what is due, from the moment at which the scheduler enqueues the tick: until then up to a second
 // passes, which isn't theirs.
-func (c *crew) run(ctx context.Context, due int) (took time.Duration, rss int64, err error) {
+func (c *crew) run(ctx context.Context, due int) (took runTook, err error) {
 	var before int64
 	if err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&before); err != nil {
-		return 0, 0, err
+		return took, err
+	}
+	cpuBefore, err := c.cpu(ctx)
+	if err != nil {
+		return took, err
 	}
 	base := c.published.Load()
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	if _, err := c.store.AddTick(ctx, policy.JobReminderRun, at); err != nil {
-		return 0, 0, err
+		return took, err
 	}
 	added := time.Now()
 	last, finished := added, added
@@ -311,13 +331,14 @@ func (c *crew) run(ctx context.Context, due int) (took time.Duration, rss int64,
 	for {
 		select {
 		case <-ctx.Done():
-			return 0, 0, ctx.Err()
+			return took, ctx.Err()
 		case <-time.After(10 * time.Millisecond):
 		}
 		var when sql.NullTime
 		var done bool
-		if err := c.db.QueryRowContext(ctx, `SELECT enqueued_at, done_at IS NOT NULL FROM ticks WHERE job = $1 AND at = $2`, policy.JobReminderRun, at).Scan(&when, &done); err != nil {
-			return 0, 0, err
+		err := c.db.QueryRowContext(ctx, `SELECT enqueued_at, done_at IS NOT NULL FROM ticks WHERE job = $1 AND at = $2`, policy.JobReminderRun, at).Scan(&when, &done)
+		if err != nil {
+			return took, err
 		}
 		if enqueued.IsZero() && when.Valid {
 			enqueued = when.Time
@@ -329,35 +350,58 @@ func (c *crew) run(ctx context.Context, due int) (took time.Duration, rss int64,
 		if !done {
 			finished = time.Now()
 		} else if time.Since(finished) > 10*time.Second { // what is published follows within milliseconds
-			return 0, 0, fmt.Errorf("the run has ended, but only %d of %d were published", published, due)
+			return took, fmt.Errorf("the run has ended, but only %d of %d were published", published, due)
 		}
 		for _, t := range c.programs[:runWorkers] {
 			u, err := t.usage()
 			if err != nil {
-				return 0, 0, err
+				return took, err
 			}
-			rss = max(rss, u.rss)
+			took.rss = max(took.rss, u.rss)
 		}
 		if now := time.Now(); now.Sub(last) > 10*time.Second {
 			fmt.Printf("%8.0f s: %d\n", now.Sub(added).Seconds(), published)
 			last = now
 		}
 		if time.Since(added) > time.Hour {
-			return 0, 0, fmt.Errorf("%d of %d published in an hour", published, due)
+			return took, fmt.Errorf("%d of %d published in an hour", published, due)
 		}
 	}
-	took = time.Since(enqueued)
+	took.time = time.Since(enqueued)
+	cpuAfter, err := c.cpu(ctx)
+	if err != nil {
+		return took, err
+	}
+	for pid, cpu := range cpuAfter {
+		took.cpu += cpu - cpuBefore[pid] // 0 of one that is new
+	}
 	var after, waiting int64
 	if err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&after); err != nil {
-		return 0, 0, err
+		return took, err
 	}
-	if err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM due_reminders WHERE next_at <= now()`).Scan(&waiting); err != nil {
-		return 0, 0, err
+	if err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM due_reminders WHERE next_at <= now() AND parked_at IS NULL`).Scan(&waiting); err != nil {
+		return took, err
 	}
 	if after-before != int64(due) || waiting != 0 {
-		return 0, 0, fmt.Errorf("%d notifications of %d, %d reminders left", after-before, due, waiting)
+		return took, fmt.Errorf("%d notifications of %d, %d reminders left", after-before, due, waiting)
 	}
-	return took, rss, nil
+	return took, nil
+}
+
+// cpu is what the workers and the database's connections have taken so far, by process.
+func (c *crew) cpu(ctx context.Context) (map[int]time.Duration, error) {
+	taken, err := connectionsCPU(ctx, c.db)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range c.programs[:runWorkers] {
+		u, err := t.usage()
+		if err != nil {
+			return nil, err
+		}
+		taken[t.cmd.Process.Pid] = u.cpu
+	}
+	return taken, nil
 }
 
 // countPublished counts what pushers would hear.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -42,7 +41,8 @@ func (t *target) run(command string, args, env []string) error {
 	for range 200 {
 		select {
 		case err := <-ended:
-			return errors.Join(fmt.Errorf("%s ended at its start; see %s", t.name, t.log.Name()), err)
+			said, _ := os.ReadFile(t.log.Name()) // which stop removes
+			return fmt.Errorf("%s ended at its start: %w: %.1000s", t.name, err, said)
 		default:
 		}
 		if conn, err := net.DialTimeout("tcp", t.address, time.Second); err == nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"strconv"
@@ -32,4 +34,38 @@ func usageOf(pid int) (usage, error) {
 		cpu: time.Duration(number(14)+number(15)) * time.Second / clockTicks,
 		rss: number(24) * int64(os.Getpagesize()),
 	}, nil
+}
+
+// peakOf is the most memory that a process has held, in bytes.
+func peakOf(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := bytes.Cut(status, []byte("VmHWM:"))
+	var kb int64
+	if _, err := fmt.Sscan(string(rest), &kb); err != nil {
+		return 0, fmt.Errorf("no VmHWM of process %d: %w", pid, err)
+	}
+	return kb << 10, nil
+}
+
+// connectionsCPU is what each process of PostgreSQL that serves a connection has taken so far. It runs on this machine.
+func connectionsCPU(ctx context.Context, db *sql.DB) (map[int]time.Duration, error) {
+	rows, err := db.QueryContext(ctx, `SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	taken := map[int]time.Duration{}
+	for rows.Next() {
+		var pid int
+		if err := rows.Scan(&pid); err != nil {
+			return nil, err
+		}
+		if u, err := usageOf(pid); err == nil { // it may have ended meanwhile
+			taken[pid] = u.cpu
+		}
+	}
+	return taken, rows.Err()
 }
