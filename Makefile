@@ -3,7 +3,7 @@
 # A checkout that belongs to somebody else, or none at all, has no version to stamp: that mustn't stop a build.
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million bench-foreign bench-run bench-growth bench-import chaos chaos-breaks chaos-build chaos-short services clean web web-needs web-lint web-test web-size
+.PHONY: help demo build test lint bench bench-latency bench-idle bench-unicast bench-broadcast bench-million bench-foreign bench-run bench-growth bench-import soak chaos chaos-breaks chaos-build chaos-short services clean web web-needs web-lint web-test web-size
 
 help:
 	@echo 'make demo      the product on this machine with a loan book made for it: needs Go, nothing else'
@@ -12,6 +12,7 @@ help:
 	@echo 'make bench     benchmarks (make bench-latency: from a status change to the screen; make bench-idle, bench-unicast,'
 	@echo '               bench-broadcast, bench-million: the pusher beside others; bench-run: a million reminders due at once; bench-growth: books of all sizes;'
 	@echo '               bench-import: a book by the API; see docs/benchmarks.md)'
+	@echo 'make soak      an hour of work (MINUTES=5: less), and whether memory, files or goroutines get more meanwhile'
 	@echo 'make build     the four programs into bin/'
 	@echo 'make chaos     faults of every kind under load for ten minutes, then a check that nothing was lost (SEED=n replays one,'
 	@echo '               FORM=services or embedded; make chaos-short: what make test runs of it; make chaos-breaks: whether it finds'
@@ -41,6 +42,7 @@ test:
 	CGO_ENABLED=0 go test -C tools ./...
 	CGO_ENABLED=0 go test -run DoesNotAllocate ./delivery/socket # the race detector allocates
 	CGO_ENABLED=0 go test -C chaos ./...
+	CGO_ENABLED=0 go test -C bench ./...
 	@$(MAKE) --no-print-directory chaos-short
 	scripts/with-services env CGO_ENABLED=1 go test -race $(race_flags) -timeout 20m ./...
 
@@ -102,6 +104,15 @@ bench-foreign bench-run bench-latency bench-growth bench-import: build
 	@scripts/install-test-needs
 	@CGO_ENABLED=0 go build -C bench -o ../bin/bench .
 	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin -book $(BOOK) -rows $(ROWS) $(@:bench-%=%)
+
+# The programs at a fifth of what the machine holds, or at RATE status changes a second: fails if one of them grows.
+MINUTES ?= 60
+RATE ?= 0
+
+soak: build
+	@scripts/install-test-needs
+	@CGO_ENABLED=0 go build -C bench -o ../bin/bench .
+	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin -for $(MINUTES)m -rate $(RATE) soak
 
 # It starts a PostgreSQL and a Redis of its own, since it kills them.
 SEED ?= 0

@@ -14,6 +14,7 @@
 //	growth.go      the same number due in books of all sizes
 //	import.go      a book that comes in through the API
 //	latency.go     from the call that says a status to the frame, also while a run is under way
+//	soak.go        an hour at a fifth of what is held: what gets more; trend.go  how that is told from noise
 //	book.go        books made by SQL
 //	statements.go  what PostgreSQL spent its time on
 //	target.go      a server under test, how it is started and watched
