@@ -32,7 +32,7 @@
 //	book.go allocate.go subjects.go due.go rederive.go    what is open, and the due queue derived from it
 //	told.go                                               what the book takes back of what was told
 //	people.go preferences.go policies.go                  whom and how to tell
-//	erase.go traces.go reword.go                          whom to forget, and what others have about them
+//	erase.go elsewhere.go reword.go                       whom to forget, and what others have about them
 //	run.go progress.go decisions.go summaries.go          a reminder run, and the proof of what it decided
 //	retention.go                                          what is too old to be kept
 //	outbox.go tell.go ticks.go                            facts that wait to be told, and cron's instants

@@ -82,13 +82,13 @@ func (w telling) post(id, title, body, data string, to ...string) {
 	}
 	text, err := json.Marshal(m)
 	w.ok(err)
-	_, err = w.AddRequest(w.t.Context(), Request{ID: id, Body: text, BodyHash: "hash of " + id})
+	_, err = w.requestOne(w.t.Context(), Request{ID: id, Body: text, BodyHash: "hash of " + id})
 	w.ok(err)
 }
 
 func (w telling) add(id, application, borrower, reason string, notify ...string) {
 	w.t.Helper()
-	_, _, err := w.AddStatusChange(w.t.Context(), statusOf(id, application, borrower, reason, notify...))
+	_, _, err := w.addOne(w.t.Context(), statusOf(id, application, borrower, reason, notify...))
 	w.ok(err)
 }
 
@@ -99,7 +99,7 @@ func statusOf(id, application, borrower, reason string, notify ...string) Status
 
 func (w telling) sayStatus(application string) {
 	w.t.Helper()
-	_, err := w.TellApplication(w.t.Context(), application, func(c StatusChange, _ map[string]Person, _ time.Time) (drafts []Draft, err error) {
+	_, err := w.tellOne(w.t.Context(), application, func(c StatusChange, _ map[string]Person, _ time.Time) (drafts []Draft, err error) {
 		data, err := json.Marshal(map[string]string{"application_id": c.ApplicationID, "reason": c.Reason})
 		for _, id := range c.Recipients() {
 			drafts = append(drafts, Draft{Recipient: id, Kind: policy.KindStatusChanged, Title: c.ApplicationID + " rejected", Body: "Reason: " + c.Reason, Data: data})
@@ -280,11 +280,11 @@ func TestErasureTakesAPersonsWords(t *testing.T) {
 		}
 
 		// The loan system's repetitions are still known as such, and nobody is told again.
-		_, created, err := w.AddStatusChange(t.Context(), statusOf("c1", "A1", "ada", "she lost her job", "off"))
+		_, created, err := w.addOne(t.Context(), statusOf("c1", "A1", "ada", "she lost her job", "off"))
 		if created || err != nil {
 			t.Errorf("the same status change again: created %t, %v", created, err)
 		}
-		if created, err := w.AddRequest(t.Context(), Request{ID: "r1", Body: []byte(`{}`), BodyHash: "hash of r1"}); created || err != nil {
+		if created, err := w.requestOne(t.Context(), Request{ID: "r1", Body: []byte(`{}`), BodyHash: "hash of r1"}); created || err != nil {
 			t.Errorf("the same message again: created %t, %v", created, err)
 		}
 		w.committed.take()
