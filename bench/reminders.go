@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -350,7 +351,10 @@ func (c *crew) run(ctx context.Context, due int) (took runTook, err error) {
 		if !done {
 			finished = time.Now()
 		} else if time.Since(finished) > 10*time.Second { // what is published follows within milliseconds
-			return took, fmt.Errorf("the run has ended, but only %d of %d were published", published, due)
+			var stored int64
+			err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&stored)
+			return took, errors.Join(err, fmt.Errorf("the run has ended with %d of %d notifications, of which %d were published: a publisher gives up what Redis doesn't take within 3 s",
+				stored-before, due, published))
 		}
 		for _, t := range c.programs[:runWorkers] {
 			u, err := t.usage()
