@@ -308,7 +308,7 @@ func (w *world) change(id, application, from, to string, notify ...string) bool 
 	schedulers := slices.Clone(w.schedulers)
 	w.mu.Unlock()
 	if added.Created && len(schedulers) > 0 {
-		schedulers[0].Relay.Claimed(store.Claim{Kind: store.ClaimStatus, Key: application, Attempt: added.Attempt})
+		schedulers[0].Relay.Claimed(store.Claim{Kind: store.ClaimStatus, Key: application})
 	}
 	return added.Created
 }
@@ -323,7 +323,7 @@ func (w *world) request(id string, body map[string]any) {
 	schedulers := slices.Clone(w.schedulers)
 	w.mu.Unlock()
 	if claim.Created && len(schedulers) > 0 {
-		schedulers[0].Relay.Claimed(store.Claim{Kind: store.ClaimRequest, Key: id, Attempt: claim.Attempt})
+		schedulers[0].Relay.Claimed(store.Claim{Kind: store.ClaimRequest, Key: id})
 	}
 }
 

@@ -113,7 +113,7 @@ func TestWritersBesideRuns(t *testing.T) {
 			return err
 		})
 		work("status changes", func(ctx context.Context, r *rand.Rand, n int) error {
-			_, _, err := w.addOne(ctx, change(fmt.Sprint("c", n), fmt.Sprint("A", r.IntN(3)), "approved", fmt.Sprint("u", r.IntN(people)), fmt.Sprint("u", r.IntN(people))))
+			_, err := w.addOne(ctx, change(fmt.Sprint("c", n), fmt.Sprint("A", r.IntN(3)), "approved", fmt.Sprint("u", r.IntN(people)), fmt.Sprint("u", r.IntN(people))))
 			return err
 		})
 		for i := range 2 {

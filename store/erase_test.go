@@ -88,7 +88,7 @@ func (w telling) post(id, title, body, data string, to ...string) {
 
 func (w telling) add(id, application, borrower, reason string, notify ...string) {
 	w.t.Helper()
-	_, _, err := w.addOne(w.t.Context(), statusOf(id, application, borrower, reason, notify...))
+	_, err := w.addOne(w.t.Context(), statusOf(id, application, borrower, reason, notify...))
 	w.ok(err)
 }
 
@@ -280,7 +280,7 @@ func TestErasureTakesAPersonsWords(t *testing.T) {
 		}
 
 		// The loan system's repetitions are still known as such, and nobody is told again.
-		_, created, err := w.addOne(t.Context(), statusOf("c1", "A1", "ada", "she lost her job", "off"))
+		created, err := w.addOne(t.Context(), statusOf("c1", "A1", "ada", "she lost her job", "off"))
 		if created || err != nil {
 			t.Errorf("the same status change again: created %t, %v", created, err)
 		}

@@ -98,7 +98,13 @@ func one(rejected []Rejected, err error) error {
 // already are no errors.
 func (db *DB) ImportStatusChanges(ctx context.Context, rows []StatusChange, opt ImportOptions) ([]Rejected, error) {
 	return db.importing(ctx, "status changes", opt, func(ctx context.Context, tx *Tx) ([]Rejected, error) {
-		rejected, _, err := tx.addStatusChanges(ctx, rows, false)
-		return rejected, err
+		added, err := tx.insertStatusChanges(ctx, rows, false, tx.now)
+		if err != nil {
+			return nil, err
+		}
+		if len(added) > 0 {
+			tx.wakeOutbox()
+		}
+		return tx.conflicts(ctx, rows, added)
 	})
 }

@@ -15,8 +15,8 @@ const (
 	ClaimRequest = "request" // Key is a request
 )
 
-// Claim is something that is to be told and was handed out to be enqueued. Kind, Key and Attempt together never come
-// twice, so they make a task id.
+// Claim is something that is to be told and was handed out to be enqueued. Attempt counts how often it was handed out; 0: whoever
+// wrote it has it, and nobody else before half a minute has passed.
 type Claim struct {
 	Kind    string
 	Key     string
@@ -37,93 +37,70 @@ func (c StatusChange) Recipients() []string {
 // Added is what became of one row that was put into the outbox.
 type Added struct {
 	Created bool // false: the same row was there already
-	Attempt int  // of the claim, where it was created
 	Err     error
 }
 
-// AddStatusChanges puts status changes into the outbox in one transaction, as if one after the other, and answers for each. A
-// new row counts as claimed: the caller enqueues Claim{ClaimStatus, its application, Attempt} now, or gives it back with
-// UnclaimOutbox. The same change again isn't created and enqueues nothing; ErrConflict if it differs.
+// AddStatusChanges puts status changes into the outbox, all at once, and answers for each. A new row counts as claimed: the caller
+// enqueues Claim{ClaimStatus, its application, 0} now, or gives it back with UnclaimOutbox. The same change again isn't created and
+// enqueues nothing; ErrConflict if it differs.
 func (db *DB) AddStatusChanges(ctx context.Context, rows []StatusChange) []Added {
-	return add(ctx, db, "add status change", rows, func(ctx context.Context, tx *Tx, rows []StatusChange) ([]Added, error) {
-		rejected, fresh, err := tx.addStatusChanges(ctx, rows, true)
-		if err != nil {
-			return nil, err
-		}
-		attempts := make(map[string]int)
-		if len(fresh) > 0 {
-			var applications []string
-			for i, c := range rows {
-				if fresh[i] {
-					applications = append(applications, c.ApplicationID)
-				}
-			}
-			// The trigger has locked them, in order.
-			claims, err := tx.claims(ctx, ClaimStatus, `
-				UPDATE applications
-				SET attempt = attempt + 1
-				WHERE `+tx.in("id")+`
-				RETURNING id, attempt`, tx.list(applications))
-			if err != nil {
-				return nil, err
-			}
-			for _, c := range claims {
-				attempts[c.Key] = c.Attempt
-			}
-		}
-		list := make([]Added, len(rows))
-		for i, c := range rows {
-			if fresh[i] {
-				list[i] = Added{Created: true, Attempt: attempts[c.ApplicationID]}
-			}
-		}
-		for _, r := range rejected {
-			list[r.Index].Err = r.Err
-		}
-		return list, nil
+	return add(ctx, db, "add status change", rows, func(q queryer, rows []StatusChange) (map[int]bool, error) {
+		return q.insertStatusChanges(ctx, rows, true, db.Now())
+	}, func(q queryer, rows []StatusChange, added map[int]bool) ([]Rejected, error) {
+		return q.conflicts(ctx, rows, added)
 	})
 }
 
-// add runs a transaction that adds rows. Where one of several can't be written, each is written alone.
-func add[T any](ctx context.Context, db *DB, what string, rows []T, fn func(ctx context.Context, tx *Tx, rows []T) ([]Added, error)) []Added {
-	list := make([]Added, 0, len(rows))
-	err := db.write(ctx, func(ctx context.Context, tx *Tx) (err error) {
-		list, err = fn(ctx, tx, rows)
+// AddRequests puts requests into the outbox, as AddStatusChanges does; the claims are Claim{ClaimRequest, its id, 0}.
+func (db *DB) AddRequests(ctx context.Context, requests []Request) []Added {
+	return add(ctx, db, "add notification request", requests, func(q queryer, rows []Request) (map[int]bool, error) {
+		return q.insertRequests(ctx, rows, true, db.Now())
+	}, func(q queryer, rows []Request, added map[int]bool) ([]Rejected, error) {
+		return q.requestConflicts(ctx, rows, added)
+	})
+}
+
+// add inserts rows by one statement, which is a transaction of its own, and compares those that were there with what is stored. Where
+// one of several can't be written, each is written alone.
+func add[T any](ctx context.Context, db *DB, what string, rows []T, insert func(queryer, []T) (map[int]bool, error),
+	conflicts func(queryer, []T, map[int]bool) ([]Rejected, error)) []Added {
+	q := queryer{db.writer, db.pg != nil}
+	var added map[int]bool
+	err := retrying(ctx, func() (err error) {
+		added, err = insert(q, rows)
 		return err
 	})
-	switch {
-	case err == nil:
-	case len(rows) > 1 && badRow(err):
-		list = list[:0]
+	list := make([]Added, len(rows))
+	if err != nil && len(rows) > 1 && badRow(err) {
 		for i := range rows {
-			list = append(list, add(ctx, db, what, rows[i:i+1], fn)...)
+			list[i] = add(ctx, db, what, rows[i:i+1], insert, conflicts)[0]
 		}
 		return list
-	default:
-		list = slices.Repeat([]Added{{Err: err}}, len(rows))
+	}
+	var rejected []Rejected
+	if err == nil && len(added) < len(rows) {
+		rejected, err = conflicts(q, rows, added)
 	}
 	for i := range list {
-		if list[i].Err != nil {
-			list[i].Err = fmt.Errorf("%s: %w", what, list[i].Err)
+		if list[i].Created = added[i]; !added[i] && err != nil {
+			list[i].Err = fmt.Errorf("%s: %w", what, err)
 		}
+	}
+	for _, r := range rejected {
+		list[r.Index].Err = fmt.Errorf("%s: %w", what, r.Err)
 	}
 	return list
 }
 
-// addStatusChanges inserts what is new, in the order of rows within an application, and answers the indexes of what was. Rows whose
-// id came with another body are rejected.
-func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed bool) (rejected []Rejected, added map[int]bool, err error) {
+// insertStatusChanges inserts what is new, in the order of rows within an application, and answers the indexes of what was.
+func (q queryer) insertStatusChanges(ctx context.Context, rows []StatusChange, claimed bool, now time.Time) (added map[int]bool, err error) {
 	// By application, because the trigger locks each in turn.
 	order := make([]int, len(rows))
 	for i := range rows {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(rows[a].ApplicationID, rows[b].ApplicationID) })
-	var enqueuedAt *time.Time
-	if claimed {
-		now := wallNow()
-		enqueuedAt = &now
-	}
+	enqueuedAt := claimedAt(claimed)
 	first := make(map[string]int) // by id, what is tried
 	var tried []StatusChange
 	for _, i := range order {
@@ -134,7 +111,7 @@ func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed
 	}
 	added = make(map[int]bool)
 	for chunk := range slices.Chunk(tried, tableRows) {
-		v, args := tx.table("v",
+		v, args := q.table("v",
 			col("id", "text", pluck(chunk, func(c StatusChange) string { return c.ID })),
 			col("application_id", "text", pluck(chunk, func(c StatusChange) string { return c.ApplicationID })),
 			col("borrower_id", "text", pluck(chunk, func(c StatusChange) string { return c.BorrowerID })),
@@ -144,10 +121,10 @@ func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed
 			col("occurred_at", "timestamptz", pluck(chunk, func(c StatusChange) time.Time { return stamp(c.OccurredAt) })),
 			col("notify", "jsonb", pluck(chunk, func(c StatusChange) string { return stringList(c.Notify) })),
 			col("body_hash", "text", pluck(chunk, func(c StatusChange) *string { return optional(c.BodyHash) })),
-			col("created_at", "timestamptz", pluck(chunk, func(StatusChange) time.Time { return tx.now })),
+			col("created_at", "timestamptz", pluck(chunk, func(StatusChange) time.Time { return now })),
 			col("enqueued_at", "timestamptz", pluck(chunk, func(StatusChange) *time.Time { return enqueuedAt })))
 		var ids []string
-		err := tx.all(ctx, &ids, `
+		err := q.all(ctx, &ids, `
 			INSERT INTO status_changes (id, application_id, borrower_id, from_status, to_status, reason, occurred_at,
 				notify, body_hash, created_at, enqueued_at)
 			SELECT v.id, v.application_id, v.borrower_id, v.from_status, v.to_status, v.reason, v.occurred_at,
@@ -156,35 +133,31 @@ func (tx *Tx) addStatusChanges(ctx context.Context, rows []StatusChange, claimed
 			ON CONFLICT (id) DO NOTHING
 			RETURNING id`, args...)
 		if err != nil {
-			return nil, nil, fmt.Errorf("insert status changes: %w", err)
+			return nil, fmt.Errorf("insert status changes: %w", err)
 		}
 		for _, id := range ids {
 			added[first[id]] = true
 		}
 	}
-	if len(added) > 0 && !claimed {
-		tx.wakeOutbox()
-	}
-	if len(added) == len(rows) {
-		return nil, added, nil
-	}
-	stored, err := tx.statusChanges(ctx, tx.in("id"), "", tx.list(pluck(rows, func(c StatusChange) string { return c.ID })))
+	return added, nil
+}
+
+// conflicts are the rows, but for those that were added, whose id came with another body before.
+func (q queryer) conflicts(ctx context.Context, rows []StatusChange, added map[int]bool) (rejected []Rejected, err error) {
+	stored, err := q.statusChanges(ctx, q.in("id"), "", q.list(pluck(rows, func(c StatusChange) string { return c.ID })))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	byID := make(map[string]StatusChange, len(stored))
 	for _, c := range stored {
 		byID[c.ID] = c
 	}
 	for i, c := range rows {
-		if added[i] {
-			continue
-		}
-		if !c.repeats(byID[c.ID]) {
+		if !added[i] && !c.repeats(byID[c.ID]) {
 			rejected = append(rejected, Rejected{Index: i, Err: ErrConflict})
 		}
 	}
-	return rejected, added, nil
+	return rejected, nil
 }
 
 // repeats says whether c says what is stored. Rows that a caller inserted by SQL have no hash, and no reason any more once
@@ -224,49 +197,9 @@ func (q queryer) statusChanges(ctx context.Context, condition, limit string, arg
 	return list, nil
 }
 
-// AddRequests puts requests into the outbox, as AddStatusChanges does; the claims are Claim{ClaimRequest, its id, Attempt}.
-func (db *DB) AddRequests(ctx context.Context, requests []Request) []Added {
-	return add(ctx, db, "add notification request", requests, func(ctx context.Context, tx *Tx, requests []Request) ([]Added, error) {
-		fresh, err := tx.addRequests(ctx, requests, true)
-		if err != nil {
-			return nil, err
-		}
-		list := make([]Added, len(requests))
-		hashes := make(map[string]string)
-		if len(fresh) < len(requests) {
-			err := tx.each(ctx, func(row scanner) error {
-				var id, hash string
-				err := row.Scan(&id, &hash)
-				hashes[id] = hash
-				return err
-			}, `SELECT id, body_hash FROM notification_requests WHERE `+tx.in("id"), tx.list(pluck(requests, func(r Request) string { return r.ID })))
-			if err != nil {
-				return nil, err
-			}
-		}
-		for i, r := range requests {
-			switch {
-			case fresh[i]:
-				list[i] = Added{Created: true, Attempt: firstAttempt}
-			case hashes[r.ID] != r.BodyHash:
-				list[i].Err = ErrConflict
-			}
-		}
-		return list, nil
-	})
-}
-
-// firstAttempt is that of a request which its writer claims.
-const firstAttempt = 1
-
-// addRequests inserts requests whose ids are new and answers the indexes of those.
-func (tx *Tx) addRequests(ctx context.Context, requests []Request, claimed bool) (added map[int]bool, err error) {
-	var enqueuedAt *time.Time
-	attempt := 0
-	if claimed {
-		now := wallNow()
-		enqueuedAt, attempt = &now, firstAttempt
-	}
+// insertRequests inserts requests whose ids are new and answers the indexes of those.
+func (q queryer) insertRequests(ctx context.Context, requests []Request, claimed bool, now time.Time) (added map[int]bool, err error) {
+	enqueuedAt := claimedAt(claimed)
 	first := make(map[string]int) // by id, what is tried
 	var tried []Request
 	for i, r := range requests {
@@ -277,17 +210,16 @@ func (tx *Tx) addRequests(ctx context.Context, requests []Request, claimed bool)
 	}
 	added = make(map[int]bool)
 	for chunk := range slices.Chunk(tried, tableRows) {
-		v, args := tx.table("v",
+		v, args := q.table("v",
 			col("id", "text", pluck(chunk, func(r Request) string { return r.ID })),
 			col("body", "json", pluck(chunk, func(r Request) string { return string(r.Body) })),
 			col("body_hash", "text", pluck(chunk, func(r Request) string { return r.BodyHash })),
-			col("created_at", "timestamptz", pluck(chunk, func(Request) time.Time { return tx.now })),
-			col("attempt", "integer", pluck(chunk, func(Request) int { return attempt })),
+			col("created_at", "timestamptz", pluck(chunk, func(Request) time.Time { return now })),
 			col("enqueued_at", "timestamptz", pluck(chunk, func(Request) *time.Time { return enqueuedAt })))
 		var ids []string
-		err := tx.all(ctx, &ids, `
-			INSERT INTO notification_requests (id, body, body_hash, created_at, attempt, enqueued_at)
-			SELECT v.id, v.body, v.body_hash, v.created_at, v.attempt, v.enqueued_at
+		err := q.all(ctx, &ids, `
+			INSERT INTO notification_requests (id, body, body_hash, created_at, enqueued_at)
+			SELECT v.id, v.body, v.body_hash, v.created_at, v.enqueued_at
 			FROM `+v+` WHERE true
 			ON CONFLICT (id) DO NOTHING
 			RETURNING id`, args...)
@@ -298,10 +230,36 @@ func (tx *Tx) addRequests(ctx context.Context, requests []Request, claimed bool)
 			added[first[id]] = true
 		}
 	}
-	if len(added) > 0 && !claimed {
-		tx.wakeOutbox()
-	}
 	return added, nil
+}
+
+// requestConflicts is conflicts for requests.
+func (q queryer) requestConflicts(ctx context.Context, requests []Request, added map[int]bool) (rejected []Rejected, err error) {
+	hashes := make(map[string]string)
+	err = q.each(ctx, func(row scanner) error {
+		var id, hash string
+		err := row.Scan(&id, &hash)
+		hashes[id] = hash
+		return err
+	}, `SELECT id, body_hash FROM notification_requests WHERE `+q.in("id"), q.list(pluck(requests, func(r Request) string { return r.ID })))
+	if err != nil {
+		return nil, fmt.Errorf("read notification requests: %w", err)
+	}
+	for i, r := range requests {
+		if !added[i] && hashes[r.ID] != r.BodyHash {
+			rejected = append(rejected, Rejected{Index: i, Err: ErrConflict})
+		}
+	}
+	return rejected, nil
+}
+
+// claimedAt is when what is written now was enqueued, for whoever enqueues it himself.
+func claimedAt(claimed bool) *time.Time {
+	if !claimed {
+		return nil
+	}
+	now := wallNow()
+	return &now
 }
 
 // ClaimOutbox hands out what is to be told and wasn't enqueued yet, or was longer than retryAfter ago (of real time)

@@ -105,7 +105,7 @@ func TestWhatIsMandatoryIsToldToWhoeverSwitchedItOff(t *testing.T) {
 			judged := func(step string) map[string]bool {
 				w.t.Helper()
 				var out map[string]bool
-				_, _, err := w.addOne(t.Context(), StatusChange{ID: step, ApplicationID: "A", BorrowerID: "bob", From: "a", To: "b",
+				_, err := w.addOne(t.Context(), StatusChange{ID: step, ApplicationID: "A", BorrowerID: "bob", From: "a", To: "b",
 					OccurredAt: w.clock(), BodyHash: step})
 				w.ok(err)
 				_, err = w.tellOne(t.Context(), "A", func(_ StatusChange, people map[string]Person, _ time.Time) ([]Draft, error) {

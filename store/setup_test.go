@@ -79,9 +79,9 @@ func (db *DB) erase(ctx context.Context, recipient string) error {
 	})
 }
 
-func (db *DB) addOne(ctx context.Context, c StatusChange) (attempt int, created bool, err error) {
+func (db *DB) addOne(ctx context.Context, c StatusChange) (created bool, err error) {
 	added := db.AddStatusChanges(ctx, []StatusChange{c})[0]
-	return added.Attempt, added.Created, added.Err
+	return added.Created, added.Err
 }
 
 func (db *DB) requestOne(ctx context.Context, r Request) (created bool, err error) {

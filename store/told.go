@@ -151,7 +151,10 @@ func (tx *Tx) addMoves(ctx context.Context, b *book, moves []*Rescheduled, list 
 		requests = append(requests, Request{ID: m.id(), Body: body})
 	}
 	slices.SortFunc(requests, func(a, b Request) int { return cmp.Compare(a.ID, b.ID) })
-	_, err := tx.addRequests(ctx, requests, false)
+	added, err := tx.insertRequests(ctx, requests, false, tx.now)
+	if len(added) > 0 {
+		tx.wakeOutbox()
+	}
 	return err
 }
 

@@ -205,14 +205,21 @@ func (tx *Tx) atEnd(recipients []string, fn func(ctx context.Context) error) {
 // transactions is run again, so fn must not keep anything from a run that failed. After the commit Options.Committed
 // gets what happened to inboxes. A transaction inside of a transaction would wait for itself on SQLite.
 func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
-	const attempts = 6
-	for attempt := 1; ; attempt++ {
+	return retrying(ctx, func() error {
 		changes, wake, err := db.writeOnce(ctx, fn)
 		if err == nil {
 			db.tell(changes, wake)
-			return nil
 		}
-		if !retryable(err) || attempt == attempts {
+		return err
+	})
+}
+
+// retrying runs again what the database undid because of others.
+func retrying(ctx context.Context, fn func() error) error {
+	const attempts = 6
+	for attempt := 1; ; attempt++ {
+		err := fn()
+		if err == nil || !retryable(err) || attempt == attempts {
 			return err
 		}
 		pause := time.Duration(1+rand.IntN(10<<attempt)) * time.Millisecond

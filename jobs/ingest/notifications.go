@@ -96,7 +96,7 @@ func (a *api) postNotification(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if added.Created {
-		a.Claimed(store.Claim{Kind: store.ClaimRequest, Key: id, Attempt: added.Attempt})
+		a.Claimed(store.Claim{Kind: store.ClaimRequest, Key: id})
 	}
 	return write(w, created(added.Created), notificationAnswer{id, m.UserIDs, m.Kind})
 }

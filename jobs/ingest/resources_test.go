@@ -88,7 +88,7 @@ func TestPostIsKeyedByItsID(t *testing.T) {
 				t.Errorf("%s with another body: code %q", test.path, p.Code)
 			}
 		}
-		if want := []store.Claim{{Kind: store.ClaimStatus, Key: "a", Attempt: 1}, {Kind: store.ClaimRequest, Key: "n1", Attempt: 1}}; !slices.Equal(s.claims, want) {
+		if want := []store.Claim{{Kind: store.ClaimStatus, Key: "a"}, {Kind: store.ClaimRequest, Key: "n1"}}; !slices.Equal(s.claims, want) {
 			t.Errorf("claims %v, want %v", s.claims, want)
 		}
 		if s.nudges != 0 {

@@ -63,7 +63,7 @@ func (a *api) postStatusChange(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if added.Created {
-		a.Claimed(store.Claim{Kind: store.ClaimStatus, Key: c.ApplicationID, Attempt: added.Attempt})
+		a.Claimed(store.Claim{Kind: store.ClaimStatus, Key: c.ApplicationID})
 	}
 	return write(w, created(added.Created), statusChangeAnswer{c.ID, c.ApplicationID, c.BorrowerID, c.From, c.To, c.Reason, c.OccurredAt, c.Notify})
 }
