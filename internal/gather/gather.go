@@ -19,6 +19,9 @@ type Options struct {
 	// waited for Patience (0: 50 ms): it may be held up by a lock, which is no business of the others.
 	AtOnce   int
 	Patience time.Duration
+	// Rest is how long, at most, a batch of several calls is followed by none, and never longer than it took; 0: 5 ms. What comes
+	// meanwhile is done together. With batches that follow at once the disk and the processor have more to do, and all wait longer.
+	Rest time.Duration
 }
 
 // Group does calls that have an argument T, and a result R or an error. It is safe for concurrent use.
@@ -57,6 +60,9 @@ func New[T, R any](do func(ctx context.Context, args []T) []Result[R], opt Optio
 	}
 	if opt.Patience <= 0 {
 		opt.Patience = 50 * time.Millisecond
+	}
+	if opt.Rest <= 0 {
+		opt.Rest = 5 * time.Millisecond
 	}
 	return &Group[T, R]{do: do, opt: opt}
 }
@@ -121,7 +127,11 @@ func (g *Group[T, R]) run() {
 			return
 		}
 		g.mu.Unlock()
+		start := time.Now()
 		g.doBatch(batch)
+		if len(batch) > 1 { // they come at once, so more will
+			time.Sleep(min(time.Since(start), g.opt.Rest))
+		}
 	}
 }
 

@@ -25,12 +25,13 @@ func double(args []int) []Result[int] {
 
 func TestCallsThatComeMeanwhileAreDoneTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // until what rests has ended
 		var batches [][]int
 		g := New(func(_ context.Context, args []int) []Result[int] {
 			batches = append(batches, slices.Clone(args))
 			time.Sleep(5 * time.Millisecond)
 			return double(args)
-		}, Options{Size: 3})
+		}, Options{Size: 3, Rest: 1})
 		var calls sync.WaitGroup
 		for _, n := range []int{1, 2, -3, 4, 5} {
 			calls.Go(func() {
@@ -52,6 +53,7 @@ func TestCallsThatComeMeanwhileAreDoneTogether(t *testing.T) {
 
 func TestABatchThatIsHeldUpHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // until what rests has ended
 		var most, now atomic.Int32
 		g := New(func(_ context.Context, args []int) []Result[int] {
 			if n := now.Add(1); n > most.Load() {
@@ -62,7 +64,7 @@ func TestABatchThatIsHeldUpHoldsNobodyUp(t *testing.T) {
 				time.Sleep(time.Hour)
 			}
 			return double(args)
-		}, Options{AtOnce: 3, Patience: 10 * time.Millisecond})
+		}, Options{AtOnce: 3, Patience: 10 * time.Millisecond, Rest: 1})
 		var held sync.WaitGroup
 		start := time.Now()
 		held.Go(func() { _, _ = g.Do(t.Context(), 0) })
@@ -88,8 +90,46 @@ func TestABatchThatIsHeldUpHoldsNobodyUp(t *testing.T) {
 	})
 }
 
+func TestBatchesOfSeveralRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // until what rests has ended
+		took := 3 * time.Millisecond
+		var began []time.Duration
+		start := time.Now()
+		g := New(func(_ context.Context, args []int) []Result[int] {
+			began = append(began, time.Since(start))
+			time.Sleep(took)
+			return double(args)
+		}, Options{Rest: 5 * time.Millisecond, Patience: time.Hour})
+		var calls sync.WaitGroup
+		call := func() {
+			calls.Go(func() { _, _ = g.Do(t.Context(), 1) })
+			synctest.Wait()
+		}
+		call() // alone, so what comes meanwhile follows at once, at 3
+		call()
+		call()
+		time.Sleep(4 * time.Millisecond)
+		call() // during the second, which took 3 ms: at 3 + 3 + 3
+		calls.Wait()
+		took = time.Minute
+		call() // alone: at once
+		call()
+		call()
+		time.Sleep(2 * time.Minute)
+		call() // behind two: no more than 5 ms after them
+		calls.Wait()
+		ms := time.Millisecond
+		want := []time.Duration{0, 3 * ms, 9 * ms, 12 * ms, 12*ms + time.Minute, 17*ms + 2*time.Minute}
+		if !slices.Equal(began, want) {
+			t.Errorf("batches began at %v, want %v", began, want)
+		}
+	})
+}
+
 func TestContextsOfCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // until what rests has ended
 		g := New(func(ctx context.Context, args []int) []Result[int] {
 			select {
 			case <-ctx.Done():
@@ -97,7 +137,7 @@ func TestContextsOfCalls(t *testing.T) {
 			case <-time.After(time.Hour):
 				return double(args)
 			}
-		}, Options{AtOnce: 1})
+		}, Options{AtOnce: 1, Rest: 1})
 		do := func(ctx context.Context, n int, want error, after time.Duration) func() {
 			return func() {
 				start := time.Now()
@@ -116,6 +156,7 @@ func TestContextsOfCalls(t *testing.T) {
 		calls.Go(do(long, 2, nil, 61*time.Minute))
 		calls.Go(do(short, 3, context.DeadlineExceeded, time.Minute)) // before its turn
 		calls.Wait()
+		time.Sleep(time.Second) // until the last batch has rested
 		// Two of which one leaves: the other is done, and the first hears of it.
 		gone, cancelGone := context.WithCancel(t.Context())
 		calls.Go(do(t.Context(), 4, nil, time.Hour))
