@@ -22,6 +22,10 @@ const (
 	runBatch = 500
 	// claimers is how many batches a worker has under way for a long run: one waits for the disk while the other works.
 	claimers = 2
+	// urgentFor is how long a run makes way after status changes were told: it has one batch under way then, and rests after each as
+	// long as it took, longestYield at most.
+	urgentFor    = 100 * time.Millisecond
+	longestYield = 250 * time.Millisecond
 	// maxHelpers bounds the tasks by which a long run asks other workers for help.
 	maxHelpers = 64
 	// noteEvery is how often a run looks whether its queue was paused, and notes how far it is.
@@ -165,26 +169,37 @@ func (r *reminderRun) claim(ctx context.Context, from *store.DueCursor) (int, er
 	if err != nil {
 		return 0, fmt.Errorf("run due reminders: %w", err)
 	}
+	took := time.Since(start)
 	if n > 0 {
-		r.w.metrics.hops.Took(hops.Insert, start)
+		r.w.metrics.hops.Of(hops.Insert).Observe(took.Seconds())
 	}
 	r.total.Add(int64(n))
 	r.w.metrics.claimed.Add(float64(n))
 	if r.w.settled != nil && n > 0 {
 		r.w.settled(n)
 	}
+	if n > 0 && r.w.urgentLately() {
+		sleep(ctx, min(took, longestYield))
+	}
 	return n, nil
 }
+
+// urgentLately says whether this worker tells status changes at the moment. Their transactions and those of runs share the
+// database's processors and disk, and no queue's weight says who comes first there: so a run does less meanwhile.
+func (w *Worker) urgentLately() bool { return time.Now().UnixNano()-w.urgent.Load() < int64(urgentFor) }
 
 // claimAll settles batches, some beside each other, until nothing is due: neither here nor in somebody else's hands, who may
 // fail with it.
 func (r *reminderRun) claimAll(ctx context.Context, beside int) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for range beside {
+	for i := range beside {
 		group.Go(func() error {
 			var held time.Time
 			var from store.DueCursor
 			for {
+				for i > 0 && r.w.urgentLately() && ctx.Err() == nil {
+					sleep(ctx, urgentFor)
+				}
 				again := from != (store.DueCursor{})
 				n, err := r.claim(ctx, &from)
 				if err != nil {

@@ -28,6 +28,7 @@ func (w *Worker) statusNotify(ctx context.Context, task *asynq.Task) error {
 
 // tellTasks tells what some tasks are about.
 func (w *Worker) tellTasks(ctx context.Context, tasks [][]string) []gather.Result[struct{}] {
+	w.urgent.Store(time.Now().UnixNano())
 	told, err := w.db.TellApplications(ctx, slices.Concat(tasks...), tellStatus)
 	w.metrics.notifications.WithLabelValues(TypeStatusNotify).Add(float64(told))
 	return slices.Repeat([]gather.Result[struct{}]{{Err: err}}, len(tasks))

@@ -181,3 +181,56 @@ func TestRunWaitsForRowsThatSomebodyHolds(t *testing.T) {
 		}
 	})
 }
+
+// TestARunMakesWayForStatusChanges: while they are told it has one batch under way, and all that it may as soon as they aren't.
+func TestARunMakesWayForStatusChanges(t *testing.T) {
+	everywhere(t, "2026-03-06T12:00:00Z", func(t *testing.T, w *world) {
+		const n = 60
+		w.many(n)
+		w.scheduler()
+		worker := NewWorker(WorkerOptions{DB: w.db, Redis: w.redis.Client, Log: w.log, Metrics: w.stats, Poll: fast, LazyPoll: fast})
+		worker.batch = 2
+		worker.urgent.Store(time.Now().Add(time.Hour).UnixNano()) // always just now
+		var mu sync.Mutex
+		var inside, most, batches int
+		two := make(chan struct{})
+		worker.settled = func(int) {
+			mu.Lock()
+			batches++
+			inside++
+			most = max(most, inside)
+			if batches == 8 {
+				if most > 1 {
+					t.Errorf("%d batches at once while status changes are told", most)
+				}
+				worker.urgent.Store(0)
+			}
+			if inside == worker.claimers() && batches > 8 {
+				select {
+				case <-two:
+				default:
+					close(two)
+				}
+			}
+			wait := batches > 8
+			mu.Unlock()
+			if wait {
+				select {
+				case <-two:
+				case <-time.After(patience):
+					t.Error("a run has less under way than it may when no status changes are told")
+				}
+			} else {
+				time.Sleep(5 * time.Millisecond)
+			}
+			mu.Lock()
+			inside--
+			mu.Unlock()
+		}
+		w.start(worker.Run)
+		w.till("2026-03-07T08:00:00Z")
+		if got := w.told(n); got != n {
+			t.Errorf("%d told of %d", got, n)
+		}
+	})
+}

@@ -54,6 +54,7 @@ type Worker struct {
 
 	queues   *QueueReader
 	status   *gather.Group[[]string, struct{}] // of applications
+	urgent   atomic.Int64                      // when status changes were told last, nanoseconds since 1970
 	batch    int                               // rows of the due queue in one transaction
 	runs     atomic.Int32                      // of reminders that this worker works for
 	settled  func(rows int)                    // tests: after each batch of reminders
