@@ -28,6 +28,9 @@ type proxy struct {
 	wires sync.Mutex
 	open  map[*wire]bool
 
+	poisoning sync.Mutex
+	cure      func() error // takes away what it has of toxics
+
 	uncommitted atomic.Bool // see loseCommits
 }
 
@@ -183,10 +186,19 @@ func (p *proxy) stop() {
 	p.toxic.Stop()
 }
 
-// poison adds toxics to all connections, those that are open too. remove takes them away.
+// poison adds toxics to all connections, those that are open too. remove takes them away. A proxy has those of one call at a time:
+// what it had before is removed first, since Toxiproxy may wait for ever when it removes a toxic that stands behind another in a
+// connection which that has ended.
 func (p *proxy) poison(list []toxin) (remove func() error, err error) {
+	p.poisoning.Lock()
+	defer p.poisoning.Unlock()
+	if p.cure != nil {
+		if err := p.cure(); err != nil {
+			return func() error { return nil }, err
+		}
+	}
 	var names []string
-	remove = func() error {
+	cure := sync.OnceValue(func() error {
 		removed := make(chan error, 1)
 		go func() {
 			var errs []error
@@ -208,6 +220,12 @@ func (p *proxy) poison(list []toxin) (remove func() error, err error) {
 		case <-time.After(20 * time.Second):
 			return fmt.Errorf("%s keeps its toxics", p.name)
 		}
+	})
+	p.cure = cure
+	remove = func() error {
+		p.poisoning.Lock()
+		defer p.poisoning.Unlock()
+		return cure()
 	}
 	for _, t := range list {
 		name := fmt.Sprint("t", toxicNames.Add(1))

@@ -45,6 +45,9 @@ func TestCallsThatComeMeanwhileAreDoneTogether(t *testing.T) {
 		if want := [][]int{{1}, {2, -3, 4}, {5}}; !slices.EqualFunc(batches, want, slices.Equal) {
 			t.Errorf("done: %v, want %v", batches, want)
 		}
+		time.Sleep(time.Second) // until the last batch has rested
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		if g.running != 0 || len(g.waiting) != 0 {
 			t.Errorf("%d batches run, %d calls wait after all", g.running, len(g.waiting))
 		}
@@ -70,6 +73,7 @@ func TestABatchThatIsHeldUpHoldsNobodyUp(t *testing.T) {
 		held.Go(func() { _, _ = g.Do(t.Context(), 0) })
 		synctest.Wait()
 		for range 5 {
+			synctest.Wait() // until the last has ended altogether
 			before := time.Now()
 			if got, _ := g.Do(t.Context(), 1); got != 2 || time.Since(before) != 10*time.Millisecond {
 				t.Fatalf("%d after %v beside a batch that is held up", got, time.Since(before))
@@ -112,6 +116,7 @@ func TestBatchesOfSeveralRest(t *testing.T) {
 		time.Sleep(4 * time.Millisecond)
 		call() // during the second, which took 3 ms: at 3 + 3 + 3
 		calls.Wait()
+		synctest.Wait()
 		took = time.Minute
 		call() // alone: at once
 		call()
