@@ -84,9 +84,12 @@ func (q queryer) has(expr string, words []string) (condition string, args []any)
 
 // statusChanges takes the reasons. No index leads from a person to the changes: the table is read once.
 func (e *erasure) statusChanges(ctx context.Context) error {
-	q := e.db.query()
-	named, args := q.has("reason", e.words)
-	found, err := q.statusChanges(ctx, `pruned_at IS NULL AND reason IS NOT NULL AND (borrower_id = ? OR `+named+`)`, "", append([]any{e.id}, args...)...)
+	var found []StatusChange
+	err := e.db.readAll(ctx, func(q queryer) (err error) {
+		named, args := q.has("reason", e.words)
+		found, err = q.statusChanges(ctx, `pruned_at IS NULL AND reason IS NOT NULL AND (borrower_id = ? OR `+named+`)`, "", append([]any{e.id}, args...)...)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -216,33 +219,34 @@ type request struct {
 
 // requests takes what was sent to the person, and the person's name from what was sent to others. The table is read once.
 func (e *erasure) requests(ctx context.Context) error {
-	q := e.db.query()
 	// As the API and the book encode them.
 	words := []string{encoded(e.id)}
 	for _, w := range e.words {
 		words = append(words, strings.Trim(encoded(w), `"`))
 	}
-	text := "body"
-	if q.pg {
-		text = "body::text"
-	}
-	named, args := q.has(text, words)
 	var found []request
-	err := q.each(ctx, func(row scanner) error {
-		var r request
-		if err := row.Scan(&r.id, &r.body, &r.told); err != nil {
-			return err
+	err := e.db.readAll(ctx, func(q queryer) error {
+		text := "body"
+		if q.pg {
+			text = "body::text"
 		}
-		if err := json.Unmarshal([]byte(r.body), &r); err != nil {
-			return fmt.Errorf("read request %s: %w", r.id, err)
-		}
-		found = append(found, r)
-		return nil
-	}, `
-		SELECT id, body, done_at IS NOT NULL OR parked_at IS NOT NULL
-		FROM notification_requests
-		WHERE pruned_at IS NULL AND `+named+`
-		ORDER BY id`, args...)
+		named, args := q.has(text, words)
+		return q.each(ctx, func(row scanner) error {
+			var r request
+			if err := row.Scan(&r.id, &r.body, &r.told); err != nil {
+				return err
+			}
+			if err := json.Unmarshal([]byte(r.body), &r); err != nil {
+				return fmt.Errorf("read request %s: %w", r.id, err)
+			}
+			found = append(found, r)
+			return nil
+		}, `
+			SELECT id, body, done_at IS NOT NULL OR parked_at IS NOT NULL
+			FROM notification_requests
+			WHERE pruned_at IS NULL AND `+named+`
+			ORDER BY id`, args...)
+	})
 	if err != nil {
 		return fmt.Errorf("look for requests: %w", err)
 	}

@@ -38,7 +38,7 @@ type Backlog struct {
 // Stats counts everything, in one snapshot.
 func (db *DB) Stats(ctx context.Context) (Stats, error) {
 	var s Stats
-	err := db.read(ctx, func(q queryer) error {
+	err := db.readAll(ctx, func(q queryer) error {
 		for _, count := range []struct {
 			into  *int64
 			query string

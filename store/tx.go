@@ -292,6 +292,18 @@ func (db *DB) read(ctx context.Context, fn func(q queryer) error) error {
 	return raw.Commit()
 }
 
+// readAll is read for what no index leads to: it may read whole tables.
+func (db *DB) readAll(ctx context.Context, fn func(q queryer) error) error {
+	return db.read(ctx, func(q queryer) error {
+		if q.pg {
+			if _, err := q.exec(ctx, `SET LOCAL enable_seqscan = on`); err != nil {
+				return err
+			}
+		}
+		return fn(q)
+	})
+}
+
 func (db *DB) snapshot() sql.IsolationLevel {
 	if db.pg != nil {
 		return sql.LevelRepeatableRead
