@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Uint64Var(&opt.seed, "seed", 0, "decides everything; 0: one of the clock's, which is printed")
 	form := flags.String("form", "both", "services, embedded or both, one after the other")
 	flags.DurationVar(&opt.duration, "duration", 10*time.Minute, "how long faults come")
-	flags.DurationVar(&opt.every, "faults-every", 5*time.Second, "about how often one comes")
+	flags.DurationVar(&opt.every, "faults-every", 2500*time.Millisecond, "about how often one comes")
 	flags.StringVar(&opt.out, "out", "", "`folder` for history, logs and data; they are kept if something was found")
 	flags.DurationVar(&opt.quiet, "quiet", 4*time.Minute, "how long all that was broken may take to heal; Asynq alone takes two minutes for a task whose worker died")
 	flags.BoolVar(&opt.keep, "keep", false, "keep them in any case")
