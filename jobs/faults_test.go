@@ -10,6 +10,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"duebell/internal/hops"
 	"duebell/internal/policy"
 	"duebell/internal/redisconn"
 	"duebell/internal/testenv"
@@ -181,6 +182,9 @@ func TestBacklog(t *testing.T) {
 		}
 		if tasks := counted(t, w.reg, "duebell_enqueued_total", "type", TypeStatusNotify); tasks > n/2 {
 			t.Errorf("%v tasks", tasks)
+		}
+		if counted(t, w.reg, "duebell_hop_seconds", "hop", hops.Enqueue) == 0 {
+			t.Error("what polling finds isn't measured")
 		}
 		heads, err := w.db.List(t.Context(), store.ListQuery{Recipient: "ana", Status: "all", Limit: 1})
 		if err != nil || heads.Counts.Unread != n {

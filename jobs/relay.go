@@ -199,13 +199,10 @@ func (r *Relay) runDirect(ctx context.Context) {
 		case first := <-r.direct:
 			claims = r.gather([]store.Claim{first})
 		}
-		start := time.Now()
 		if err := r.enqueue(ctx, claims); err != nil {
 			r.log.Warn("status changes not enqueued; they stay in the outbox", "error", err, "count", len(claims))
 			sleep(ctx, pollEvery)
-			continue
 		}
-		r.metrics.hops.Took(hops.Enqueue, start)
 	}
 }
 
@@ -253,7 +250,8 @@ func pack(claims []store.Claim, now time.Time) []parcel {
 func (r *Relay) enqueue(ctx context.Context, claims []store.Claim) error {
 	bounded, cancel := context.WithTimeout(ctx, enqueueTimeout)
 	defer cancel()
-	parcels := pack(claims, time.Now())
+	start := time.Now()
+	parcels := pack(claims, start)
 	done := make([]atomic.Bool, len(parcels))
 	group, bounded := errgroup.WithContext(bounded) // the first failure ends the others: Redis is down for all
 	group.SetLimit(enqueuers)
@@ -271,6 +269,7 @@ func (r *Relay) enqueue(ctx context.Context, claims []store.Claim) error {
 	}
 	err := group.Wait()
 	if err == nil {
+		r.metrics.hops.Took(hops.Enqueue, start)
 		// Nobody may be told before there is something. Without a word it is found a little later.
 		if err := r.queues.wake(ctx, QueueStatus, len(parcels)); err != nil && ctx.Err() == nil {
 			r.log.Debug("workers not woken", "error", err)

@@ -354,7 +354,7 @@ func (w *world) want(user string, kinds ...string) {
 	}
 }
 
-// counted is the value of a counter with these labels.
+// counted is the value of a counter with these labels, or how often a histogram has observed something.
 func counted(t *testing.T, reg *prometheus.Registry, name string, labels ...string) float64 {
 	t.Helper()
 	families, err := reg.Gather()
@@ -374,7 +374,7 @@ func counted(t *testing.T, reg *prometheus.Registry, name string, labels ...stri
 				})
 			}
 			if matches {
-				total += metric.GetCounter().GetValue()
+				total += metric.GetCounter().GetValue() + float64(metric.GetHistogram().GetSampleCount())
 			}
 		}
 	}

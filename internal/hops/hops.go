@@ -8,16 +8,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// The hops that programs measure. Each lasts from the end of the one before; where two machines are involved, by both clocks.
+// The hops that programs measure, in their order. Some overlap, so their sum isn't the whole way; where two machines are involved, a
+// hop is of both clocks.
 const (
-	Tick    = "tick"    // from the instant of a cron tick to its row
-	Enqueue = "enqueue" // from the commit that claimed a row to Redis having its task
-	Handle  = "handle"  // from there to a worker having the task
-	Insert  = "insert"  // from there to the commit, or of one batch of a reminder run
-	Publish = "publish" // from there to the message being handed to Redis
-	Receive = "receive" // from there to a pusher having read it
-	Deliver = "deliver" // from there to the sessions that it is for
-	Write   = "write"   // from there to the sockets having taken it
+	// Tick is from the instant of a cron tick to its row being there, by the installation's clock.
+	Tick = "tick"
+	// Enqueue is from the relay having claims of the outbox, as many as it has at once, to Redis having all of their tasks. Ticks aren't
+	// among them.
+	Enqueue = "enqueue"
+	// Handle is from the making of a task, at the start of Enqueue, to a worker having it: at each try, and not for what a tick begins.
+	Handle = "handle"
+	// Insert is from a worker having a task to its last commit, if it ends well; of a reminder run, one batch and its commit.
+	Insert = "insert"
+	// Publish is from a commit, the oldest of those that wait for Redis, to what Redis answers.
+	Publish = "publish"
+	// Receive is from the publisher's making of a message, within Publish, to a pusher having read it.
+	Receive = "receive"
+	// Deliver is from there to the batch of a shard being with the sessions that it is for; without any it isn't counted.
+	Deliver = "deliver"
+	// Write is from there to their sockets having taken it. It is of the last batch of those that go out at once.
+	Write = "write"
 )
 
 // Milliseconds when all is well, and minutes after an outage.
