@@ -32,9 +32,9 @@ const (
 	enqueuers = 16
 	// enqueueTimeout is for one batch. Redis that is slower is as good as down.
 	enqueueTimeout = 3 * time.Second
-	// A task carries up to packMin claims, since what it costs by itself is most of it. Of more than four such, four are made, which
-	// are worked on beside each other, of up to packMax claims.
-	packMin = 16
+	// A task carries up to packFew claims when there are few, since what it costs by itself is most of it. Of more than four such, four
+	// are made, which are worked on beside each other, of up to packMax claims.
+	packFew = 16
 	packMax = 200
 	// maxQueued is how many urgent tasks may wait before the relay leaves the rest in the outbox.
 	maxQueued = 256
@@ -226,7 +226,7 @@ type parcel struct {
 
 // pack makes tasks of claims: a few, or with a backlog as many as it takes.
 func pack(claims []store.Claim, now time.Time) []parcel {
-	size := min(max(packMin, (len(claims)+3)/4), packMax)
+	size := min(max(packFew, (len(claims)+3)/4), packMax)
 	var parcels []parcel
 	for _, kind := range []string{store.ClaimStatus, store.ClaimRequest} {
 		of := slices.DeleteFunc(slices.Clone(claims), func(c store.Claim) bool { return c.Kind != kind })

@@ -304,12 +304,7 @@ func (w *world) change(id, application, from, to string, notify ...string) bool 
 	added := w.db.AddStatusChanges(w.t.Context(), []store.StatusChange{{ID: id, ApplicationID: application, BorrowerID: "ana",
 		From: from, To: to, OccurredAt: w.db.Now(), Notify: notify, BodyHash: to}})[0]
 	w.do(added.Err)
-	w.mu.Lock()
-	schedulers := slices.Clone(w.schedulers)
-	w.mu.Unlock()
-	if added.Created && len(schedulers) > 0 {
-		schedulers[0].Relay.Claimed(store.Claim{Kind: store.ClaimStatus, Key: application})
-	}
+	w.claimed(added.Created, store.ClaimStatus, application)
 	return added.Created
 }
 
@@ -317,13 +312,18 @@ func (w *world) request(id string, body map[string]any) {
 	w.t.Helper()
 	text, err := json.Marshal(body)
 	w.do(err)
-	claim := w.db.AddRequests(w.t.Context(), []store.Request{{ID: id, Body: text, BodyHash: id}})[0]
-	w.do(claim.Err)
+	added := w.db.AddRequests(w.t.Context(), []store.Request{{ID: id, Body: text, BodyHash: id}})[0]
+	w.do(added.Err)
+	w.claimed(added.Created, store.ClaimRequest, id)
+}
+
+// claimed gives a row that was added to a scheduler, if one runs, as the ingest API does.
+func (w *world) claimed(added bool, kind, key string) {
 	w.mu.Lock()
 	schedulers := slices.Clone(w.schedulers)
 	w.mu.Unlock()
-	if claim.Created && len(schedulers) > 0 {
-		schedulers[0].Relay.Claimed(store.Claim{Kind: store.ClaimRequest, Key: id})
+	if added && len(schedulers) > 0 {
+		schedulers[0].Relay.Claimed(store.Claim{Kind: kind, Key: key})
 	}
 }
 
