@@ -150,7 +150,7 @@ func (e *erasure) changes(ctx context.Context, list []StatusChange) error {
 		}
 		about := c.BorrowerID == e.id
 		for _, r := range c.Recipients() {
-			keys[about] = append(keys[about], "status:"+c.ID+":"+r)
+			keys[about] = append(keys[about], keyOf(keyedStatus, c.ID, r))
 		}
 	}
 	for about, list := range keys {
@@ -259,6 +259,7 @@ func (e *erasure) requests(ctx context.Context) error {
 		return err
 	}
 	var done []string
+	keys := make(map[bool][]string) // by whether the request is about the person
 	for _, r := range found {
 		names := e.inRequest(&r)
 		toNamesake := slices.ContainsFunc(r.UserIDs, func(id string) bool { return namesakes[id] })
@@ -274,12 +275,16 @@ func (e *erasure) requests(ctx context.Context) error {
 			continue
 		}
 		if about := r.BorrowerID == e.id; about || names {
-			keys := pluck(r.UserIDs, func(id string) string { return "request:" + r.id + ":" + id })
-			if err := e.rewordKeys(ctx, keys, about); err != nil {
-				return err
+			for _, id := range r.UserIDs {
+				keys[about] = append(keys[about], keyOf(keyedRequest, r.id, id))
 			}
 		}
 		done = append(done, r.id)
+	}
+	for about, list := range keys {
+		if err := e.rewordKeys(ctx, list, about); err != nil {
+			return err
+		}
 	}
 	return e.unsay(ctx, "notification_requests", "body = 'null'", done)
 }

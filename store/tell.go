@@ -133,7 +133,7 @@ func (db *DB) tellChanges(ctx context.Context, ids []string, lock func(*Tx) stri
 				continue
 			}
 			done = append(done, c.ID)
-			drafts = append(drafts, keyed(own, "status:"+c.ID, func(id string) bool { return people[id].Erased })...)
+			drafts = append(drafts, keyed(own, keyedStatus, c.ID, func(id string) bool { return people[id].Erased })...)
 		}
 		told, more = len(done), len(changes) == limit
 		return tx.tell(ctx, "status_changes", done, drafts)
@@ -223,7 +223,7 @@ func (db *DB) tellRequests(ctx context.Context, last string, limit int,
 				continue
 			}
 			done = append(done, id)
-			drafts = append(drafts, keyed(own, "request:"+id, func(id string) bool { return people[id].Erased })...)
+			drafts = append(drafts, keyed(own, keyedRequest, id, func(id string) bool { return people[id].Erased })...)
 		}
 		told = len(drafts)
 		return tx.tell(ctx, "notification_requests", done, drafts)
@@ -270,15 +270,24 @@ func (tx *Tx) tell(ctx context.Context, table string, done []string, drafts []Dr
 	return nil
 }
 
+// What of the outbox a notification tells, as its key has it.
+const (
+	keyedStatus  = "status"
+	keyedRequest = "request"
+)
+
+// keyOf is the key of the notification by which a recipient is told of a row of the outbox.
+func keyOf(source, told, recipient string) string { return source + ":" + told + ":" + recipient }
+
 // keyed gives drafts the key of what they tell and leaves out those for people who were erased.
-func keyed(drafts []Draft, prefix string, erased func(id string) bool) []Draft {
+func keyed(drafts []Draft, source, told string, erased func(id string) bool) []Draft {
 	list := make([]Draft, 0, len(drafts))
 	for _, d := range drafts {
 		if erased(d.Recipient) {
 			continue
 		}
 		if d.Key == "" {
-			d.Key = prefix + ":" + d.Recipient
+			d.Key = keyOf(source, told, d.Recipient)
 		}
 		list = append(list, d)
 	}

@@ -24,10 +24,10 @@ type Trace struct {
 	ReadAt     *time.Time `json:"read_at"`
 }
 
-// Where the keys of notifications begin that tell something of the outbox; the id and the recipient follow.
-var keyedSources = []struct{ prefix, table, name string }{
-	{"status:", "status_changes", "status change"},
-	{"request:", "notification_requests", "request"},
+// keyedSources are the tables of the outbox.
+var keyedSources = []struct{ source, table, name string }{
+	{keyedStatus, "status_changes", "status change"},
+	{keyedRequest, "notification_requests", "request"},
 }
 
 // Traces reads the ways of a notification, or of those that tell a status change or a request. ErrNotFound if there is none.
@@ -38,8 +38,9 @@ func (db *DB) Traces(ctx context.Context, id string) ([]Trace, error) {
 		for _, source := range keyedSources {
 			// A range of the primary key: what follows ':' is ';'.
 			var told []string
-			prefix := source.prefix + id
-			err := q.all(ctx, &told, `SELECT notification_id FROM notification_keys WHERE key >= ? AND key < ? ORDER BY key`, prefix+":", prefix+";")
+			first := keyOf(source.source, id, "")
+			err := q.all(ctx, &told, `SELECT notification_id FROM notification_keys WHERE key >= ? AND key < ? ORDER BY key`,
+				first, strings.TrimSuffix(first, ":")+";")
 			if err != nil {
 				return err
 			}
@@ -90,7 +91,7 @@ func (q queryer) trace(ctx context.Context, id string) (Trace, error) {
 		t.Source = fmt.Sprintf("reminder of loan %s due %s", about.LoanID, about.DueDate)
 	}
 	for _, source := range keyedSources {
-		told, ok := strings.CutPrefix(key, source.prefix)
+		told, ok := strings.CutPrefix(key, source.source+":")
 		if !ok {
 			continue
 		}
