@@ -303,6 +303,17 @@ func TestPreviewAndExplain(t *testing.T) {
 		if both := trace("c1"); len(both) != 3 || both[1].Source != "request c1" || both[1].Recipient != "ann" || both[2].Recipient != "gus" {
 			t.Errorf("the ways of a change and a request of one id: %+v", both)
 		}
+		var many []string
+		for i := range maxTraces + 1 {
+			many = append(many, fmt.Sprintf("many%d", i))
+		}
+		_, err = w.requestOne(t.Context(), Request{ID: "all", Body: []byte(`{}`), BodyHash: "h"})
+		w.ok(err)
+		_, err = w.TellRequest(t.Context(), "all", func(Request) (Telling, error) { return saying(many, Draft{Kind: "k"}), nil })
+		w.ok(err)
+		if some := trace("all"); len(some) != maxTraces || some[0].Recipient != "many0" || some[0].Source != "request all" {
+			t.Errorf("%d ways of a request that goes to many", len(some))
+		}
 		if _, err := w.Traces(t.Context(), "c"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("the way of what isn't there: %v", err)
 		}

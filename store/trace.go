@@ -30,7 +30,11 @@ var keyedSources = []struct{ source, table, name string }{
 	{keyedRequest, "notification_requests", "request"},
 }
 
-// Traces reads the ways of a notification, or of those that tell a status change or a request. ErrNotFound if there is none.
+// maxTraces is of how many recipients of one status change or request the ways are read, one by one: a request may have thousands.
+const maxTraces = 100
+
+// Traces reads the ways of a notification, or of those that tell a status change or a request: of the first 100 recipients by their
+// ids. ErrNotFound if there is none.
 func (db *DB) Traces(ctx context.Context, id string) ([]Trace, error) {
 	var traces []Trace
 	err := db.read(ctx, func(q queryer) error {
@@ -39,8 +43,8 @@ func (db *DB) Traces(ctx context.Context, id string) ([]Trace, error) {
 			// A range of the primary key: what follows ':' is ';'.
 			var told []string
 			first := keyOf(source.source, id, "")
-			err := q.all(ctx, &told, `SELECT notification_id FROM notification_keys WHERE key >= ? AND key < ? ORDER BY key`,
-				first, strings.TrimSuffix(first, ":")+";")
+			err := q.all(ctx, &told, `SELECT notification_id FROM notification_keys WHERE key >= ? AND key < ? ORDER BY key LIMIT ?`,
+				first, strings.TrimSuffix(first, ":")+";", maxTraces)
 			if err != nil {
 				return err
 			}

@@ -64,7 +64,7 @@ var explainCommand = command{
 		f.StringVar(&q.Recipient, "user", "", "only what concerns this user's `id`")
 		f.StringVar(&q.NotificationID, "notification", "", "a notification's `id`")
 		due := f.String("due", "", "only of this due `date`")
-		trace := f.String("trace", "", "hop by hop, the way of a notification, or of those that tell a status change or a message of this `id`")
+		trace := f.String("trace", "", "hop by hop, the way of a notification, or of those that tell a status change or a message of this `id` (to the first 100 recipients)")
 		asJSON := f.Bool("json", false, "as JSON")
 		return func(ctx context.Context, e env, args []string) error {
 			if err := noArguments(args); err != nil {
