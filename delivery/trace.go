@@ -17,8 +17,10 @@ const (
 	maxTraces = 8192
 	// maxAsked is how many questions wait at a pusher.
 	maxAsked = 16
-	// An answer is waited for so long, and kept a little longer.
+	// An answer is waited for so long, and kept a little longer. Redis is asked for it again and again, as briefly as it can be: a
+	// context's deadline would end the connection before Redis says that there is none.
 	traceWait   = 2 * time.Second
+	tracePoll   = time.Second
 	traceExpiry = 10 * time.Second
 )
 
@@ -39,12 +41,13 @@ type traceEntry struct {
 }
 
 func (r *traceRing) add(c *change, sessions int, sentAt, received int64) {
+	entry := traceEntry{hash: hashOf(c.recipient), from: c.from, rev: c.rev, sentAt: sentAt, received: received, sessions: int32(sessions)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ring == nil {
 		r.ring = make([]traceEntry, maxTraces)
 	}
-	r.ring[r.next%maxTraces] = traceEntry{hash: hashOf(c.recipient), from: c.from, rev: c.rev, sentAt: sentAt, received: received, sessions: int32(sessions)}
+	r.ring[r.next%maxTraces] = entry
 	r.next++
 	r.unsent = min(r.unsent+1, maxTraces)
 }
@@ -129,8 +132,8 @@ func (s *subscriber) answerTraces(ctx context.Context) {
 	}
 }
 
-// AskTraces asks all pushers for the live frames that brought some notifications, and says how many answered within two seconds.
-// Each remembers the last 8,192 or more that it has written. A session that caught up from the store has no live frame.
+// AskTraces asks all pushers for the live frames that brought some notifications, and says how many answered within two seconds
+// or three. Each remembers the last 8,192 or more that it has written. A session that caught up from the store has no live frame.
 func AskTraces(ctx context.Context, client redis.UniversalClient, keys []TraceKey) (traces []LiveTrace, pushers int, err error) {
 	ask := traceAsk{Keys: keys, Reply: "duebell:trace:" + rand.Text()}
 	text, _ := json.Marshal(controlMessage{Trace: &ask}) // strings and numbers always encode
@@ -141,13 +144,12 @@ func AskTraces(ctx context.Context, client redis.UniversalClient, keys []TraceKe
 	if _, ok := client.(*redis.ClusterClient); ok {
 		heard = 1 << 20 // it counts only who is connected to one node; all answer
 	}
-	waiting, cancel := context.WithTimeout(ctx, traceWait)
-	defer cancel()
-	for range heard {
-		reply, err := client.BLPop(waiting, traceWait, ask.Reply).Result()
+	// One may not answer, or be of an earlier version.
+	for deadline := time.Now().Add(traceWait); int64(pushers) < heard && time.Now().Before(deadline); {
+		reply, err := client.BLPop(ctx, tracePoll, ask.Reply).Result()
 		switch {
-		case errors.Is(err, redis.Nil), waiting.Err() != nil && ctx.Err() == nil:
-			return traces, pushers, nil // one doesn't answer, or is of an earlier version
+		case errors.Is(err, redis.Nil):
+			continue // not yet
 		case err != nil:
 			return traces, pushers, fmt.Errorf("hear the pushers: %w", err)
 		}
