@@ -169,6 +169,62 @@ func TestABookIsImportedAndLookedAtInTheTimeOfItsDatabase(t *testing.T) {
 	}
 }
 
+func TestTraceOfAStatusChange(t *testing.T) {
+	at := time.Date(2026, 3, 12, 6, 0, 0, 0, time.UTC)
+	vars := migrated(t, time.Time{})
+	vars["REDIS_URL"] = "embedded"
+	db, err := store.Open(t.Context(), vars["DATABASE_URL"], store.Options{Clock: func() time.Time { return at }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	added := db.AddStatusChanges(t.Context(), []store.StatusChange{{ID: "c1", ApplicationID: "A1", BorrowerID: "ada", To: "approved",
+		OccurredAt: at, BodyHash: "h"}})[0]
+	if added.Err != nil || !added.Created {
+		t.Fatal(added)
+	}
+	at = at.Add(1500 * time.Microsecond)
+	told, err := db.TellApplications(t.Context(), []string{"A1"}, func(c store.StatusChange, _ map[string]store.Person, _ time.Time) ([]store.Draft, error) {
+		return []store.Draft{{Recipient: c.BorrowerID, Kind: "application.status_changed", Title: c.To}}, nil
+	})
+	if err != nil || told != 1 {
+		t.Fatal(told, err)
+	}
+
+	code, stdout, stderr := call(t, vars, "explain", "--trace", "c1")
+	if code != 0 || !strings.Contains(stderr, "REDIS_URL is embedded") {
+		t.Fatalf("%d %s", code, stderr)
+	}
+	text := strings.Join(strings.Fields(stdout), " ")
+	for _, want := range []string{"application.status_changed to ada, rev 1, of status change c1", "call 2026-03-12T06:00:00.000000Z the transaction",
+		"enqueue ", "handle 2026-03-12T06:00:00.001500Z ", "- no pusher answered"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, stdout)
+		}
+	}
+	code, stdout, stderr = call(t, vars, "explain", "--trace", "c1", "--json")
+	var found traced
+	if err := json.Unmarshal([]byte(stdout), &found); err != nil || code != 0 {
+		t.Fatalf("%d %v %s", code, err, stderr)
+	}
+	if len(found.Ways) != 1 || found.Pushers != 0 || !strings.Contains(stdout, `"live": []`) {
+		t.Fatalf("as JSON: %s", stdout)
+	}
+	if way := found.Ways[0]; way.Recipient != "ada" || way.Source != "status change c1" || way.ArrivedAt == nil || way.EnqueuedAt == nil ||
+		way.HandledAt == nil || !way.HandledAt.Equal(at) || way.ReadAt != nil {
+		t.Errorf("as JSON: %s", stdout)
+	}
+	if code, stdout, stderr := call(t, vars, "explain", "--trace", "c2"); code != 1 || stdout != "" || stderr == "" {
+		t.Errorf("of what isn't there: %d %s %s", code, stdout, stderr)
+	}
+
+	var out strings.Builder
+	printTraces(&out, traced{Ways: found.Ways, Pushers: 2})
+	if !strings.Contains(out.String(), "none of 2 pushers that answered remembers it live: ") {
+		t.Errorf("when pushers answer: %s", out.String())
+	}
+}
+
 func TestABadFileIsNotWritten(t *testing.T) {
 	vars := migrated(t, time.Time{})
 	bad := file(t, "u.csv", "\xef\xbb\xbf"+users+"eve,Eve,Nowhere,en\r\n")

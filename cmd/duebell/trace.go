@@ -31,34 +31,44 @@ func (e env) trace(ctx context.Context, id string, asJSON bool) error {
 			return err
 		}
 		found := traced{}
-		keys := make([]delivery.TraceKey, len(traces))
-		for i, t := range traces {
+		for _, t := range traces {
 			found.Ways = append(found.Ways, tracedWay{Trace: t, Live: []delivery.LiveTrace{}})
-			keys[i] = delivery.TraceKey{Recipient: t.Recipient, Rev: t.Rev}
 		}
-		if cfg.RedisURL == "embedded" {
-			fmt.Fprintln(e.stderr, "REDIS_URL is embedded: that Redis is in the process of duebell up, so its pusher can't be asked")
-			return e.print(asJSON, found, func(w io.Writer) { printTraces(w, found) })
-		}
-		conn, err := redisconn.Open(ctx, cfg.RedisURL, e.log(cfg))
-		if err != nil {
+		if err := e.askPushers(ctx, cfg, &found); err != nil {
 			return err
-		}
-		defer conn.Close()
-		live, pushers, err := delivery.AskTraces(ctx, conn.Client, keys)
-		if err != nil {
-			return fmt.Errorf("REDIS_URL: %w", err)
-		}
-		found.Pushers = pushers
-		for _, l := range live {
-			for i := range found.Ways {
-				if keys[i] == l.TraceKey {
-					found.Ways[i].Live = append(found.Ways[i].Live, l)
-				}
-			}
 		}
 		return e.print(asJSON, found, func(w io.Writer) { printTraces(w, found) })
 	})
+}
+
+// askPushers adds what the pushers remember. An embedded Redis is in another process, whose pusher isn't asked.
+func (e env) askPushers(ctx context.Context, cfg config.Config, found *traced) error {
+	if cfg.RedisURL == "embedded" {
+		fmt.Fprintln(e.stderr, "REDIS_URL is embedded: that Redis is in the process of duebell up, so its pusher can't be asked")
+		return nil
+	}
+	conn, err := redisconn.Open(ctx, cfg.RedisURL, e.log(cfg))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	keys := make([]delivery.TraceKey, len(found.Ways))
+	for i, way := range found.Ways {
+		keys[i] = delivery.TraceKey{Recipient: way.Recipient, Rev: way.Rev}
+	}
+	live, pushers, err := delivery.AskTraces(ctx, conn.Client, keys)
+	if err != nil {
+		return fmt.Errorf("REDIS_URL: %w", err)
+	}
+	found.Pushers = pushers
+	for _, l := range live {
+		for i := range found.Ways {
+			if keys[i] == l.TraceKey {
+				found.Ways[i].Live = append(found.Ways[i].Live, l)
+			}
+		}
+	}
+	return nil
 }
 
 func printTraces(w io.Writer, found traced) {
@@ -91,8 +101,12 @@ func printTraces(w io.Writer, found traced) {
 			hop("receive", &l.Received, pusher)
 			hop("write", &l.Written, fmt.Sprintf("%s, sessions: %d", pusher, l.Sessions))
 		}
-		if len(way.Live) == 0 {
-			fmt.Fprintf(w, "-\t\t\tof %d pushers that answered none remembers it live: it is too long ago, or no session was there, or one caught up from the store\n", found.Pushers)
+		switch {
+		case len(way.Live) > 0:
+		case found.Pushers == 0:
+			fmt.Fprintln(w, "-\t\t\tno pusher answered")
+		default:
+			fmt.Fprintf(w, "-\t\t\tnone of %d pushers that answered remembers it live: it is too long ago, or no session was there, or one caught up from the store\n", found.Pushers)
 		}
 		last = handled
 		hop("read", way.ReadAt, "")
