@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -41,6 +43,26 @@ func newRig(bin string) (*rig, error) {
 		return nil, fmt.Errorf("migrate: %w: %s", err, out)
 	}
 	return r, nil
+}
+
+// synced opens the database for the caller to close, and refuses a PostgreSQL that doesn't wait for its disk: its figures would mean
+// nothing.
+func (r *rig) synced(ctx context.Context) (*sql.DB, error) {
+	db, err := sql.Open("pgx", r.database)
+	if err != nil {
+		return nil, err
+	}
+	for _, setting := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
+		var value string
+		err := db.QueryRowContext(ctx, `SELECT current_setting($1)`, setting).Scan(&value)
+		if err == nil && value != "on" {
+			err = fmt.Errorf("%s is %s; run this by make", setting, value)
+		}
+		if err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	return db, nil
 }
 
 func (r *rig) env(more ...string) []string {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -39,7 +38,7 @@ func foreign(ctx context.Context, r *rig, users int) (any, error) {
 		cpu := after.cpu - before.cpu
 		each := float64(cpu.Microseconds()) / float64(max(1, sent))
 		fmt.Printf("%10d %10.0f %12.2f %16.1f\n", rate, float64(sent)/duration.Seconds(), each, 100*cpu.Seconds()/duration.Seconds())
-		result[fmt.Sprintf("us_at_%d", rate)] = math.Round(each*100) / 100
+		result[fmt.Sprintf("us_at_%d", rate)] = hundredths(each)
 	}
 	return result, nil
 }

@@ -23,14 +23,11 @@ func growth(ctx context.Context, r *rig, largest int) (any, error) {
 	if largest == 0 {
 		largest = growthBooks[len(growthBooks)-1]
 	}
-	db, err := sql.Open("pgx", r.database)
+	db, err := r.synced(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
-	if err := synced(ctx, db); err != nil {
-		return nil, err
-	}
 	watch, err := watchStatements(ctx, db)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -71,7 +70,7 @@ func idleOf(t *target, sessions int, source string) (kb float64, err error) {
 	if a.Failed > 0 || a.Dead > 0 {
 		return 0, fmt.Errorf("%s: %d connections failed, %d ended", t.name, a.Failed, a.Dead)
 	}
-	each := func(total float64) float64 { return math.Round(total/float64(sessions)*100) / 100 }
+	each := func(total float64) float64 { return hundredths(total / float64(sessions)) }
 	kb = each(float64(after.rss-before.rss) / 1000)
 	fmt.Printf("%-11s %9d %9.1f %12.1f %14.2f %12.1f\n", t.name, sessions, took.Seconds(), each(float64((connected.cpu - before.cpu).Microseconds())), kb,
 		float64(after.cpu-connected.cpu)/float64(rest)*100)

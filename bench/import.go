@@ -31,14 +31,11 @@ func importing(ctx context.Context, r *rig, rows int) (any, error) {
 	}
 	loans := max(1, rows/importSchedule)
 	rows = loans * importSchedule
-	db, err := sql.Open("pgx", r.database)
+	db, err := r.synced(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
-	if err := synced(ctx, db); err != nil {
-		return nil, err
-	}
 	watch, err := watchStatements(ctx, db)
 	if err != nil {
 		return nil, err

@@ -40,14 +40,11 @@ type latencyOptions struct {
 // three programs and a second worker, and again while the workers run over a book whose installments are all due.
 func latency(ctx context.Context, r *rig, o latencyOptions) (any, error) {
 	sessions, book := cmp.Or(o.sessions, 2000), cmp.Or(o.book, 1_000_000)
-	db, err := sql.Open("pgx", r.database)
+	db, err := r.synced(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
-	if err := synced(ctx, db); err != nil {
-		return nil, err
-	}
 	s, err := store.Open(ctx, r.database, store.Options{})
 	if err != nil {
 		return nil, err
@@ -136,13 +133,14 @@ func (l *latencyRig) stop() {
 	}
 }
 
-func (l *latencyRig) start(ctx context.Context, env string) (err error) {
+// start starts them, the programs with these variables too, and has the clients connect.
+func (l *latencyRig) start(ctx context.Context, env ...string) (err error) {
 	var pusher *target
 	for _, p := range []struct {
 		name, host string
 		to         **target
 	}{{"scheduler", "127.4.0.1", &l.scheduler}, {"worker", "127.4.0.1", nil}, {"worker", "127.4.1.1", nil}, {"pusher", "127.4.0.1", &pusher}} {
-		t, err := l.program(p.name, p.host, env)
+		t, err := l.program(p.name, p.host, env...)
 		l.programs = append(l.programs, t)
 		if err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -188,7 +187,7 @@ func raise(ctx context.Context, list []*contender, sessions int) (any, error) {
 	if at == 0 {
 		return nil, fmt.Errorf("there is no rate that both deliver in full: the machine has something else to do")
 	}
-	ratio := func(a, b float64) float64 { return math.Round(a/b*100) / 100 }
+	ratio := func(a, b float64) float64 { return hundredths(a / b) }
 	result := map[string]float64{
 		"cpu_ratio":         ratio(ours.full[at].cpu, theirs.full[at].cpu),
 		"p99_ratio":         ratio(ours.full[at].p99, theirs.full[at].p99),
@@ -232,7 +231,6 @@ func tellAll(ctx context.Context, list []*contender, sessions int) (any, error) 
 			}
 		}
 	}
-	round := func(v float64) float64 { return math.Round(v*100) / 100 }
-	return map[string]float64{"cpu_us": round(cpu["duebell"]), "last_ms": round(last["duebell"]),
-		"cpu_ratio": round(cpu["duebell"] / cpu["centrifugo"]), "last_ratio": round(last["duebell"] / last["centrifugo"])}, nil
+	return map[string]float64{"cpu_us": hundredths(cpu["duebell"]), "last_ms": hundredths(last["duebell"]),
+		"cpu_ratio": hundredths(cpu["duebell"] / cpu["centrifugo"]), "last_ratio": hundredths(last["duebell"] / last["centrifugo"])}, nil
 }

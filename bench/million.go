@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -89,9 +88,8 @@ func million(ctx context.Context, r *rig, sessions int) (any, error) {
 	p99 := float64(latency.quantile(0.99)) / 1000
 	fmt.Printf("%d told in a minute, %d arrived: p50 %.1f ms, p99 %.1f ms, longest %.1f ms; the pushers took %.0f %% of a core\n", sent, sum.Messages,
 		float64(latency.quantile(0.5))/1000, p99, float64(latency.Max)/1000, float64(busy.cpu-quiet.cpu)/float64(telling+settle)*100)
-	round := func(v float64) float64 { return math.Round(v*100) / 100 }
-	return map[string]float64{"sessions": float64(sessions), "delivered": float64(sum.Messages), "lost": float64(sent - sum.Messages), "p99_ms": round(p99),
-		"rss_kb_per_session": round(rssEach)}, nil
+	return map[string]float64{"sessions": float64(sessions), "delivered": float64(sum.Messages), "lost": float64(sent - sum.Messages), "p99_ms": hundredths(p99),
+		"rss_kb_per_session": hundredths(rssEach)}, nil
 }
 
 func connectAll(ctx context.Context, list []*contender) error {

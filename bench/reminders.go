@@ -41,14 +41,11 @@ func reminders(ctx context.Context, r *rig, installments int) (any, error) {
 	if installments == 0 {
 		installments = 1_000_000
 	}
-	db, err := sql.Open("pgx", r.database)
+	db, err := r.synced(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
-	if err := synced(ctx, db); err != nil {
-		return nil, err
-	}
 	var bare float64 // of one connection, as one writes such a loop
 	for _, connections := range []int{4, 1} {
 		if bare, err = bareInsert(ctx, db, connections); err != nil {
@@ -69,22 +66,7 @@ func reminders(ctx context.Context, r *rig, installments int) (any, error) {
 	rate := float64(installments) / took.time.Seconds()
 	fmt.Printf("reminder run: %d notifications in %.1f s, %.0f/s, and %.1f s of CPU of workers and database; the larger of the workers reached %.0f MB\n",
 		installments, took.time.Seconds(), rate, took.cpu.Seconds(), float64(took.rss)/1e6)
-	round := func(v float64) float64 { return math.Round(v*100) / 100 }
-	return map[string]float64{"per_s": math.Round(rate), "vs_bare_insert": round(rate / bare), "vs_task_each": round(rate / each), "rss_mb": math.Round(float64(took.rss) / 1e6)}, nil
-}
-
-// synced refuses a PostgreSQL that doesn't wait for its disk: its figures would mean nothing.
-func synced(ctx context.Context, db *sql.DB) error {
-	for _, setting := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
-		var value string
-		if err := db.QueryRowContext(ctx, `SELECT current_setting($1)`, setting).Scan(&value); err != nil {
-			return err
-		}
-		if value != "on" {
-			return fmt.Errorf("%s is %s; run this by make", setting, value)
-		}
-	}
-	return nil
+	return map[string]float64{"per_s": math.Round(rate), "vs_bare_insert": hundredths(rate / bare), "vs_task_each": hundredths(rate / each), "rss_mb": math.Round(float64(took.rss) / 1e6)}, nil
 }
 
 // bareInsert is how many rows a second go into a table like that of notifications.

@@ -5,13 +5,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,14 +57,11 @@ type soakOptions struct {
 // in the first one.
 func soak(ctx context.Context, r *rig, o soakOptions) (any, error) {
 	o.sessions, o.duration = cmp.Or(o.sessions, 2000), cmp.Or(o.duration, time.Hour)
-	db, err := sql.Open("pgx", r.database)
+	db, err := r.synced(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
-	if err := synced(ctx, db); err != nil {
-		return nil, err
-	}
 	rules, err := policy.Parse([]byte(soakPolicy), "soak")
 	if err != nil {
 		return nil, err
@@ -81,10 +76,8 @@ func soak(ctx context.Context, r *rig, o soakOptions) (any, error) {
 	defer remove()
 	l := &latencyRig{rig: r, db: db, sessions: o.sessions}
 	defer l.stop()
-	if err := os.Setenv("PPROF", "true"); err != nil { // of the programs, by which a sample asks for a collection
-		return nil, err
-	}
-	if err := l.start(ctx, "POLICY_FILE="+file); err != nil {
+	// By its profiles a sample asks a program for a collection.
+	if err := l.start(ctx, "POLICY_FILE="+file, "PPROF=true"); err != nil {
 		return nil, err
 	}
 	// What a burst has opened is closed again: a pool that keeps it would be most of the scheduler's files and goroutines.
