@@ -114,10 +114,9 @@ func (tx *Tx) planAfresh(ctx context.Context) error {
 	if !tx.pg {
 		return nil
 	}
-	_, err := tx.exec(ctx, `
+	return tx.post(ctx, "plan afresh", `
 		SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('random_page_cost', '1.1', true),
 			set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`)
-	return err
 }
 
 // skipLocked locks the rows of a SELECT that nobody else has locked and leaves out the others, so it never waits.

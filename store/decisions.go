@@ -148,14 +148,14 @@ func (tx *Tx) addDecisions(ctx context.Context, list []Decision) error {
 			col("policy_version", "bigint", pluck(rows, func(d *Decision) int64 { return d.PolicyVersion })),
 			col("notification_id", "text", pluck(rows, func(d *Decision) *string { return optional(d.NotificationID) })),
 			col("decided_at", "timestamptz", pluck(rows, func(d *Decision) time.Time { return d.DecidedAt })))
-		_, err := tx.exec(ctx, `
+		err := tx.post(ctx, "record decisions", `
 			INSERT INTO decisions (loan_id, due_date, recipient, kind, offset_days, outcome, reason, amount, currency,
 				digits, time_zone, local_time, policy_version, notification_id, decided_at)
 			SELECT v.loan_id, v.due_date, v.recipient, v.kind, v.offset_days, v.outcome, v.reason, v.amount, v.currency,
 				v.digits, v.time_zone, v.local_time, v.policy_version, v.notification_id, v.decided_at
 			FROM `+v, args...)
 		if err != nil {
-			return fmt.Errorf("record decisions: %w", err)
+			return err
 		}
 	}
 	return nil

@@ -228,14 +228,14 @@ func (d *derivation) markDerived(ctx context.Context) error {
 func (tx *Tx) putDue(ctx context.Context, rows []dueRow) error {
 	for chunk := range slices.Chunk(rows, tableRows) {
 		v, args := tx.dueTable(chunk)
-		_, err := tx.exec(ctx, `
+		err := tx.post(ctx, "put due rows", `
 			INSERT INTO due_reminders (loan_id, due_date, recipient, role, next_at)
 			SELECT v.loan_id, v.due_date, v.recipient, v.role, v.next_at
 			FROM `+v+` WHERE true
 			ON CONFLICT (loan_id, due_date, recipient) DO UPDATE
 			SET role = excluded.role, next_at = excluded.next_at, parked_at = NULL, error = NULL`, args...)
 		if err != nil {
-			return fmt.Errorf("put due rows: %w", err)
+			return err
 		}
 	}
 	return nil
@@ -245,14 +245,14 @@ func (tx *Tx) putDue(ctx context.Context, rows []dueRow) error {
 func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
 	for chunk := range slices.Chunk(rows, tableRows) {
 		v, args := tx.dueTable(chunk)
-		_, err := tx.exec(ctx, `
+		err := tx.post(ctx, "move due rows", `
 			UPDATE due_reminders
 			SET role = v.role, next_at = v.next_at
 			FROM `+v+`
 			WHERE due_reminders.loan_id = v.loan_id AND due_reminders.due_date = v.due_date
 				AND due_reminders.recipient = v.recipient`, args...)
 		if err != nil {
-			return fmt.Errorf("move due rows: %w", err)
+			return err
 		}
 	}
 	return nil
@@ -270,11 +270,11 @@ func (q queryer) dueTable(rows []dueRow) (string, []any) {
 func (tx *Tx) deleteDue(ctx context.Context, keys []subjectKey) error {
 	for chunk := range slices.Chunk(keys, tableRows) {
 		v, args := tx.keyTable(chunk)
-		_, err := tx.exec(ctx, `
+		err := tx.post(ctx, "delete due rows", `
 			DELETE FROM due_reminders
 			WHERE (loan_id, due_date, recipient) IN (SELECT v.loan_id, v.due_date, v.recipient FROM `+v+`)`, args...)
 		if err != nil {
-			return fmt.Errorf("delete due rows: %w", err)
+			return err
 		}
 	}
 	return nil

@@ -4,13 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/jmoiron/sqlx"
 
 	"duebell/internal/civil"
 	"duebell/internal/policy"
@@ -114,13 +109,7 @@ func TestImport(t *testing.T) {
 // However many rows there are, the number of statements is that of the batches: no query for a row.
 func TestStatementsDontGrowWithRows(t *testing.T) {
 	w := setup(t, testenv.Postgres(t), "2026-03-01T12:00:00Z")
-	counted := &statementCount{}
-	config := w.pg.Copy()
-	config.Tracer = counted
-	pool := sqlx.NewDb(stdlib.OpenDB(*config), "pgx")
-	old := w.writer
-	w.writer, w.reader = pool, pool
-	old.Close()
+	counted := w.counted()
 	count := func(first, n int) (statements int) {
 		var users []User
 		var loans []Loan
@@ -135,7 +124,7 @@ func TestStatementsDontGrowWithRows(t *testing.T) {
 			payments = append(payments, Payment{ID: "p" + id, LoanID: "L" + id, Amount: 5, PaidAt: w.clock()})
 		}
 		w.set("2026-03-01T12:00:00Z")
-		counted.Store(0)
+		counted.statements.Store(0)
 		for _, err := range []error{
 			second(w.ImportUsers(t.Context(), users, ImportOptions{})), second(w.ImportLoans(t.Context(), loans, ImportOptions{})),
 			second(w.ImportSchedules(t.Context(), schedules, ImportOptions{})), second(w.ImportPayments(t.Context(), payments, ImportOptions{}))} {
@@ -147,22 +136,13 @@ func TestStatementsDontGrowWithRows(t *testing.T) {
 		if claimed != n {
 			t.Fatalf("claimed %d of %d", claimed, n)
 		}
-		return int(counted.Load())
+		return int(counted.statements.Load())
 	}
 	one, many := count(0, 1), count(1000, 400)
 	if one == 0 || many > one {
 		t.Errorf("%d statements for one loan and %d for 400", one, many)
 	}
 }
-
-type statementCount struct{ atomic.Int64 }
-
-func (c *statementCount) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	c.Add(1)
-	return ctx
-}
-
-func (c *statementCount) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 func second[T any](_ T, err error) error { return err }
 

@@ -98,10 +98,8 @@ func (tx *Tx) lockInboxes(ctx context.Context) error {
 	if len(recipients) == 0 {
 		return nil
 	}
-	if len(recipients) == 1 { // no order to keep: mostly it exists
-		if err := tx.lockExisting(ctx, recipients); err != nil || len(tx.inboxes) == 1 {
-			return err
-		}
+	if err := tx.lockExisting(ctx, recipients); err != nil || len(tx.inboxes) == len(recipients) {
+		return err
 	}
 	var existing []string
 	err := tx.all(ctx, &existing, `SELECT recipient FROM inboxes WHERE `+tx.in("recipient"), tx.list(recipients))
@@ -142,9 +140,14 @@ func (tx *Tx) lockInboxes(ctx context.Context) error {
 	return nil
 }
 
-// The column's collation is "C" (on SQLite BINARY), so ORDER BY is byte order; rows are locked in that order because
-// PostgreSQL locks above the sort.
+// lockExisting locks the inboxes of recipients if all of them exist, else none. The column's collation is "C" (on SQLite BINARY), so
+// ORDER BY is byte order; rows are locked in that order because PostgreSQL locks above the sort.
 func (tx *Tx) lockExisting(ctx context.Context, recipients []string) error {
+	list := tx.list(recipients)
+	all, args := "", []any{list}
+	if len(recipients) > 1 {
+		all, args = ` AND (SELECT count(*) FROM inboxes WHERE `+tx.in("recipient")+`) = ?`, append(args, list, len(recipients))
+	}
 	err := tx.each(ctx, func(row scanner) error {
 		ib := &inbox{}
 		err := row.Scan(&ib.recipient, &ib.rev, &ib.floorRev, &ib.seenRev, &ib.unread, &ib.unseen, &ib.total,
@@ -155,8 +158,8 @@ func (tx *Tx) lockExisting(ctx context.Context, recipients []string) error {
 	}, `
 		SELECT recipient, rev, floor_rev, seen_rev, unread, unseen, total, cap_day, cap_count
 		FROM inboxes
-		WHERE `+tx.in("recipient")+`
-		ORDER BY recipient`+tx.forUpdate(), tx.list(recipients))
+		WHERE `+tx.in("recipient")+all+`
+		ORDER BY recipient`+tx.forUpdate(), args...)
 	if err != nil {
 		return fmt.Errorf("lock inboxes: %w", err)
 	}
@@ -183,14 +186,14 @@ func (tx *Tx) saveInboxes(ctx context.Context) error {
 			col("total", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.total })),
 			col("cap_day", "date", pluck(chunk, func(ib *inbox) civil.Date { return ib.capDay })),
 			col("cap_count", "integer", pluck(chunk, func(ib *inbox) int { return ib.capCount })))
-		_, err := tx.exec(ctx, `
+		err := tx.post(ctx, "save inboxes", `
 			UPDATE inboxes
 			SET rev = v.rev, floor_rev = v.floor_rev, seen_rev = v.seen_rev, unread = v.unread, unseen = v.unseen,
 				total = v.total, cap_day = v.cap_day, cap_count = v.cap_count
 			FROM `+v+`
 			WHERE inboxes.recipient = v.recipient`, args...)
 		if err != nil {
-			return fmt.Errorf("save inboxes: %w", err)
+			return err
 		}
 	}
 	return nil
@@ -271,12 +274,12 @@ func (tx *Tx) insertRows(ctx context.Context, recipients []string, rows []*Notif
 		col("quiet", "boolean", pluck(rows, func(n *Notification) bool { return n.Quiet })),
 		col("created_at", "timestamptz", pluck(rows, func(n *Notification) time.Time { return n.CreatedAt })),
 		col("rev", "bigint", pluck(rows, func(n *Notification) int64 { return n.Rev })))
-	_, err := tx.exec(ctx, `
+	err := tx.post(ctx, "insert notifications", `
 		INSERT INTO notifications (id, recipient, kind, title, body, data, url, quiet, created_at, created_rev, rev)
 		SELECT v.id, v.recipient, v.kind, v.title, v.body, v.data, v.url, v.quiet, v.created_at, v.rev, v.rev
 		FROM `+v, args...)
 	if err != nil {
-		return fmt.Errorf("insert notifications: %w", err)
+		return err
 	}
 	return nil
 }
@@ -374,14 +377,14 @@ func (tx *Tx) update(ctx context.Context, rows []*stored, edit func(*stored) boo
 			col("resolved_at", "timestamptz", pluck(chunk, func(s *stored) *time.Time { return s.ResolvedAt })),
 			col("deleted_at", "timestamptz", pluck(chunk, func(s *stored) *time.Time { return s.deletedAt })),
 			col("rev", "bigint", pluck(chunk, func(s *stored) int64 { return s.Rev })))
-		_, err := tx.exec(ctx, `
+		err := tx.post(ctx, "update notifications", `
 			UPDATE notifications
 			SET read_at = v.read_at, archived_at = v.archived_at, resolved_at = v.resolved_at,
 				deleted_at = v.deleted_at, rev = v.rev
 			FROM `+v+`
 			WHERE notifications.id = v.id`, args...)
 		if err != nil {
-			return fmt.Errorf("update notifications: %w", err)
+			return err
 		}
 	}
 	return nil

@@ -64,7 +64,7 @@ func (db *DB) AddRequests(ctx context.Context, requests []Request) []Added {
 // one of several can't be written, each is written alone.
 func add[T any](ctx context.Context, db *DB, what string, rows []T, insert func(queryer, []T) (map[int]bool, error),
 	conflicts func(queryer, []T, map[int]bool) ([]Rejected, error)) []Added {
-	q := queryer{db.writer, db.pg != nil}
+	q := queryer{ext: db.writer, pg: db.pg != nil}
 	var added map[int]bool
 	err := retrying(ctx, func() (err error) {
 		added, err = insert(q, rows)
@@ -173,7 +173,17 @@ func (c StatusChange) repeats(old StatusChange) bool {
 // statusChanges reads status changes in the order of arrival. What limits them comes behind the condition's arguments.
 func (q queryer) statusChanges(ctx context.Context, condition, limit string, args ...any) ([]StatusChange, error) {
 	var list []StatusChange
-	err := q.each(ctx, func(row scanner) error {
+	err := q.together(ctx, readStatusChanges(&list, condition, limit, args...))
+	return list, err
+}
+
+func readStatusChanges(list *[]StatusChange, condition, limit string, args ...any) statement {
+	return statement{what: "read status changes", args: args, query: `
+		SELECT id, application_id, borrower_id, from_status, to_status, COALESCE(reason, ''), occurred_at, notify,
+			COALESCE(body_hash, ''), pruned_at IS NOT NULL
+		FROM status_changes
+		WHERE ` + condition + `
+		ORDER BY seq` + limit, scan: func(row scanner) error {
 		var c StatusChange
 		var occurredAt instant
 		var notify string
@@ -183,18 +193,10 @@ func (q queryer) statusChanges(ctx context.Context, condition, limit string, arg
 			return err
 		}
 		c.OccurredAt = occurredAt.Time
-		list = append(list, c)
-		return json.Unmarshal([]byte(notify), &list[len(list)-1].Notify)
-	}, `
-		SELECT id, application_id, borrower_id, from_status, to_status, COALESCE(reason, ''), occurred_at, notify,
-			COALESCE(body_hash, ''), pruned_at IS NOT NULL
-		FROM status_changes
-		WHERE `+condition+`
-		ORDER BY seq`+limit, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read status changes: %w", err)
-	}
-	return list, nil
+		err = json.Unmarshal([]byte(notify), &c.Notify)
+		*list = append(*list, c)
+		return err
+	}}
 }
 
 // insertRequests inserts requests whose ids are new and answers the indexes of those.

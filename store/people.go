@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -48,7 +47,12 @@ func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv P
 	if !q.pg {
 		lock = unlocked
 	}
-	err := q.each(ctx, func(row scanner) error {
+	own := make(map[string]Preferences)
+	err := q.together(ctx, statement{what: "read people", args: []any{list}, query: `
+		SELECT id, name, COALESCE(email, ''), time_zone, locale, as_of, erased_at
+		FROM users
+		WHERE ` + q.in("id") + `
+		ORDER BY id` + lock, scan: func(row scanner) error {
 		var u User
 		var asOf, erased instant
 		if err := row.Scan(&u.ID, &u.Name, &u.Email, &u.TimeZone, &u.Locale, &asOf, &erased); err != nil {
@@ -61,27 +65,19 @@ func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv P
 		p := people[u.ID]
 		p.User, p.Known, p.Erased = u, erased.IsZero(), !erased.IsZero()
 		return nil
-	}, `
-		SELECT id, name, COALESCE(email, ''), time_zone, locale, as_of, erased_at
-		FROM users
-		WHERE `+q.in("id")+`
-		ORDER BY id`+lock, list)
-	if err != nil {
-		return nil, fmt.Errorf("read people: %w", err)
-	}
-	// In a statement of its own: it sees what the last holder of the locks left.
-	own := make(map[string]Preferences)
-	err = q.each(ctx, func(row scanner) error {
-		var id, doc string
-		if err := row.Scan(&id, &doc); err != nil {
+	}},
+		// In a statement of its own: it sees what the last holder of the locks left.
+		statement{what: "read preferences", args: []any{list}, query: `SELECT user_id, doc FROM preferences WHERE ` + q.in("user_id"), scan: func(row scanner) error {
+			var id, doc string
+			if err := row.Scan(&id, &doc); err != nil {
+				return err
+			}
+			var err error
+			own[id], err = parsePreferences(doc)
 			return err
-		}
-		var err error
-		own[id], err = parsePreferences(doc)
-		return err
-	}, `SELECT user_id, doc FROM preferences WHERE `+q.in("user_id"), list)
+		}})
 	if err != nil {
-		return nil, fmt.Errorf("read preferences: %w", err)
+		return nil, err
 	}
 	for id, p := range people {
 		p.apply(own[id], pv)

@@ -127,7 +127,7 @@ func explain(t *testing.T, db *DB, query string, args []any) string {
 		t.Fatal(err)
 	}
 	defer tx.Rollback()
-	q := queryer{tx, db.Dialect() == Postgres}
+	q := queryer{ext: tx, pg: db.Dialect() == Postgres}
 	var plan strings.Builder
 	if !q.pg {
 		err := q.each(t.Context(), func(row scanner) error {

@@ -84,8 +84,22 @@ func (db *DB) ActivePolicy(ctx context.Context) (PolicyVersion, error) {
 // activePolicy is the policy in force as q sees it, the zero PolicyVersion if there is none.
 func (db *DB) activePolicy(ctx context.Context, q queryer) (PolicyVersion, error) {
 	var version int64
-	if err := q.get(ctx, &version, `SELECT COALESCE(max(version), 0) FROM policies`); err != nil || version == 0 {
+	if err := q.together(ctx, readPolicyVersion(&version)); err != nil {
 		return PolicyVersion{}, err
+	}
+	return db.policyOf(ctx, q, version)
+}
+
+// readPolicyVersion reads the version in force, 0 if there is none.
+func readPolicyVersion(version *int64) statement {
+	return statement{what: "read the active policy", query: `SELECT COALESCE(max(version), 0) FROM policies`,
+		scan: func(row scanner) error { return row.Scan(version) }}
+}
+
+// policyOf is one version of the policy, the zero PolicyVersion for 0.
+func (db *DB) policyOf(ctx context.Context, q queryer, version int64) (PolicyVersion, error) {
+	if version == 0 {
+		return PolicyVersion{}, nil
 	}
 	db.policies.mu.Lock()
 	pv := db.policies.pv

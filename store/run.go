@@ -121,7 +121,7 @@ func (tx *Tx) claimDue(ctx context.Context, from DueCursor, limit int) (rows []d
 		query = fmt.Sprintf(claimDueQuery, "FOR UPDATE SKIP LOCKED", "FOR UPDATE OF l SKIP LOCKED")
 		// Rows come out of due_reminders_next in order, so that only as many are read as are taken. A backlog sorted
 		// anew for each batch would cost its square.
-		if _, err := tx.exec(ctx, `SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`); err != nil {
+		if err := tx.post(ctx, "plan", `SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`); err != nil {
 			return nil, nil, last, err
 		}
 	}
@@ -144,7 +144,7 @@ func (tx *Tx) claimDue(ctx context.Context, from DueCursor, limit int) (rows []d
 		return nil
 	}, query, tx.now, from.at, from.loan, limit)
 	if err == nil && tx.pg {
-		_, err = tx.exec(ctx, `SELECT set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true)`)
+		err = tx.post(ctx, "plan", `SELECT set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true)`)
 	}
 	if err != nil {
 		return nil, nil, last, fmt.Errorf("claim due rows: %w", err)

@@ -4,7 +4,12 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/jmoiron/sqlx"
 )
 
 // committed collects what a DB reports after its commits.
@@ -91,4 +96,38 @@ func (db *DB) requestOne(ctx context.Context, r Request) (created bool, err erro
 
 func (db *DB) tellOne(ctx context.Context, application string, tell TellStatus) (told int, err error) {
 	return db.TellApplications(ctx, []string{application}, tell)
+}
+
+// traffic counts what goes to PostgreSQL, but for what makes statements known to a connection.
+type traffic struct{ statements, trips atomic.Int64 }
+
+func (c *traffic) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	c.statements.Add(1)
+	c.trips.Add(1)
+	return ctx
+}
+
+func (c *traffic) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (c *traffic) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	c.trips.Add(1)
+	return ctx
+}
+
+func (c *traffic) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {
+	c.statements.Add(1)
+}
+
+func (c *traffic) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+// counted counts the traffic of a DB from now on.
+func (db *DB) counted() *traffic {
+	counted := new(traffic)
+	config := db.pg.Copy()
+	config.Tracer = counted
+	pool := sqlx.NewDb(stdlib.OpenDB(*config), "pgx")
+	old := db.writer
+	db.writer, db.reader = pool, pool
+	old.Close()
+	return counted
 }

@@ -38,13 +38,13 @@ func (tx *Tx) addSummaryItems(ctx context.Context, items []SummaryItem) error {
 			col("currency", "text", pluck(chunk, func(i SummaryItem) string { return i.Currency })),
 			col("digits", "smallint", pluck(chunk, func(i SummaryItem) int { return i.Digits })),
 			col("created_at", "timestamptz", pluck(chunk, func(SummaryItem) time.Time { return tx.now })))
-		_, err := tx.exec(ctx, `
+		err := tx.post(ctx, "insert summary items", `
 			INSERT INTO summary_items (recipient, loan_id, due_date, kind, offset_days, amount, currency, digits, created_at)
 			SELECT v.recipient, v.loan_id, v.due_date, v.kind, v.offset_days, v.amount, v.currency, v.digits, v.created_at
 			FROM `+v+` WHERE true
 			ON CONFLICT (recipient, loan_id, due_date, kind, offset_days) DO NOTHING`, args...)
 		if err != nil {
-			return fmt.Errorf("insert summary items: %w", err)
+			return err
 		}
 	}
 	return nil

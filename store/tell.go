@@ -97,17 +97,25 @@ func (db *DB) tellChanges(ctx context.Context, ids []string, lock func(*Tx) stri
 	tell TellStatus) (told int, mine, tried []string, more bool, err error) {
 	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
 		told, mine, tried, more = 0, nil, nil, false
-		// Whoever tells, claims or adds to an application waits here, or is waited for.
-		err := tx.all(ctx, &mine, `SELECT id FROM applications WHERE `+tx.in("id")+` ORDER BY id`+lock(tx), tx.list(ids))
-		if err != nil || len(mine) == 0 {
+		var changes []StatusChange
+		var version int64
+		err := tx.together(ctx,
+			// Whoever tells, claims or adds to an application waits here, or is waited for.
+			statement{what: "lock applications", query: `SELECT id FROM applications WHERE ` + tx.in("id") + ` ORDER BY id` + lock(tx),
+				args: []any{tx.list(ids)}, scan: texts(&mine)},
+			// Ranges of status_changes_pending.
+			readStatusChanges(&changes, tx.in("application_id")+` AND done_at IS NULL AND parked_at IS NULL`, ` LIMIT ?`, tx.list(ids), limit),
+			readPolicyVersion(&version))
+		if err != nil {
 			return err
 		}
-		// Ranges of status_changes_pending.
-		changes, err := tx.statusChanges(ctx, tx.in("application_id")+` AND done_at IS NULL AND parked_at IS NULL`, ` LIMIT ?`, tx.list(mine), limit)
-		if err != nil || len(changes) == 0 {
-			return err
+		more = len(changes) == limit
+		changes = slices.DeleteFunc(changes, func(c StatusChange) bool { return !slices.Contains(mine, c.ApplicationID) })
+		if len(changes) == 0 {
+			more = more && len(mine) > 0
+			return nil
 		}
-		pv, err := db.activePolicy(ctx, tx.queryer)
+		pv, err := db.policyOf(ctx, tx.queryer, version)
 		if err != nil {
 			return err
 		}
@@ -135,7 +143,7 @@ func (db *DB) tellChanges(ctx context.Context, ids []string, lock func(*Tx) stri
 			done = append(done, c.ID)
 			drafts = append(drafts, keyed(own, keyedStatus, c.ID, func(id string) bool { return people[id].Erased })...)
 		}
-		told, more = len(done), len(changes) == limit
+		told = len(done)
 		return tx.tell(ctx, "status_changes", done, drafts)
 	})
 	if err != nil {
@@ -259,7 +267,7 @@ const pendingRequestsQuery = `
 
 // tell writes notifications and marks what they tell as done, in one transaction.
 func (tx *Tx) tell(ctx context.Context, table string, done []string, drafts []Draft) error {
-	_, err := tx.exec(ctx, `UPDATE `+table+` SET done_at = ? WHERE `+tx.in("id"), tx.now, tx.list(done))
+	err := tx.post(ctx, "mark as told", `UPDATE `+table+` SET done_at = ? WHERE `+tx.in("id"), tx.now, tx.list(done))
 	if err != nil || len(drafts) == 0 {
 		return err
 	}

@@ -17,15 +17,24 @@ import (
 // queryer runs statements on a transaction or a pool. They are written with ? for both databases (so none may have a
 // question mark of its own). A row that isn't there is ErrNotFound.
 type queryer struct {
-	ext sqlx.ExtContext
-	pg  bool
+	ext  executor
+	pg   bool
+	pipe *pipeline // of a transaction that writes, on PostgreSQL
+}
+
+type executor interface {
+	sqlx.QueryerContext
+	sqlx.ExecerContext
 }
 
 // query runs single statements that only read; each is a snapshot of its own.
-func (db *DB) query() queryer { return queryer{db.reader, db.pg != nil} }
+func (db *DB) query() queryer { return queryer{ext: db.reader, pg: db.pg != nil} }
 
 // exec answers the number of rows that the statement changed.
-func (q queryer) exec(ctx context.Context, query string, args ...any) (int64, error) {
+func (q queryer) exec(ctx context.Context, query string, args ...any) (n int64, err error) {
+	if q.pipe != nil {
+		return n, q.pipe.run(ctx, statement{query: q.rebind(query), args: args, changed: &n})
+	}
 	result, err := q.ext.ExecContext(ctx, q.rebind(query), args...)
 	if err != nil {
 		return 0, translate(err)
@@ -35,16 +44,25 @@ func (q queryer) exec(ctx context.Context, query string, args ...any) (int64, er
 
 // get scans one row into dest: a struct by its db tags, or a single value.
 func (q queryer) get(ctx context.Context, dest any, query string, args ...any) error {
+	if err := q.pipe.run(ctx); err != nil {
+		return err
+	}
 	return translate(sqlx.GetContext(ctx, q.ext, dest, q.rebind(query), args...))
 }
 
 // all scans every row into dest, a pointer to a slice of structs or of single values.
 func (q queryer) all(ctx context.Context, dest any, query string, args ...any) error {
+	if err := q.pipe.run(ctx); err != nil {
+		return err
+	}
 	return translate(sqlx.SelectContext(ctx, q.ext, dest, q.rebind(query), args...))
 }
 
 // each calls scan for every row.
 func (q queryer) each(ctx context.Context, scan func(row scanner) error, query string, args ...any) error {
+	if q.pipe != nil {
+		return q.pipe.run(ctx, statement{query: q.rebind(query), args: args, scan: scan})
+	}
 	rows, err := q.ext.QueryxContext(ctx, q.rebind(query), args...)
 	if err != nil {
 		return translate(err)
@@ -59,6 +77,34 @@ func (q queryer) each(ctx context.Context, scan func(row scanner) error, query s
 }
 
 type scanner interface{ Scan(dest ...any) error }
+
+// together runs statements in order, on PostgreSQL in a write transaction in one round trip. Each sees what those before it did.
+func (q queryer) together(ctx context.Context, list ...statement) error {
+	if q.pipe != nil {
+		for i := range list {
+			list[i].query = q.rebind(list[i].query)
+		}
+		return q.pipe.run(ctx, list...)
+	}
+	for _, s := range list {
+		if err := s.alone(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// post runs a statement that answers nothing: in a write transaction on PostgreSQL with the next one that does, or with the commit.
+// Its error comes from there then, and begins with what it was to do.
+func (q queryer) post(ctx context.Context, what, query string, args ...any) error {
+	s := statement{what: what, query: query, args: args}
+	if q.pipe != nil {
+		s.query = q.rebind(query)
+		q.pipe.post(s)
+		return nil
+	}
+	return s.alone(ctx, q)
+}
 
 func (q queryer) rebind(query string) string {
 	if !q.pg {
@@ -242,22 +288,38 @@ func (db *DB) tell(changes []Change, wake bool) {
 }
 
 func (db *DB) writeOnce(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (changes []Change, wake bool, err error) {
-	raw, err := db.writer.BeginTxx(ctx, nil) // READ COMMITTED on PostgreSQL; immediate on SQLite
+	q, commit, rollback, err := db.begin(ctx)
 	if err != nil {
 		return nil, false, fmt.Errorf("begin: %w", err)
 	}
-	defer raw.Rollback() // does nothing after the commit
-	tx := &Tx{queryer: queryer{raw, db.pg != nil}, now: db.Now()}
+	defer rollback() // does nothing after the commit
+	tx := &Tx{queryer: q, now: db.Now()}
 	if err := fn(ctx, tx); err != nil {
 		return nil, false, err
 	}
 	if err := tx.runEnd(ctx); err != nil {
 		return nil, false, err
 	}
-	if err := raw.Commit(); err != nil {
+	if err := commit(ctx); err != nil {
 		return nil, false, fmt.Errorf("commit: %w", err)
 	}
 	return tx.changes(), tx.wake, nil
+}
+
+// begin begins a transaction that writes: READ COMMITTED on PostgreSQL, on SQLite the only one.
+func (db *DB) begin(ctx context.Context) (q queryer, commit func(context.Context) error, rollback func(), err error) {
+	if db.pg != nil {
+		pipe, err := beginPipeline(ctx, db.writer)
+		if err != nil {
+			return q, nil, nil, err
+		}
+		return queryer{ext: pipe.conn, pg: true, pipe: pipe}, pipe.commit, pipe.close, nil
+	}
+	raw, err := db.writer.BeginTxx(ctx, nil)
+	if err != nil {
+		return q, nil, nil, err
+	}
+	return queryer{ext: raw}, func(context.Context) error { return raw.Commit() }, func() { raw.Rollback() }, nil
 }
 
 // runEnd locks the inboxes, runs what was queued and writes the counters.
@@ -286,7 +348,7 @@ func (db *DB) read(ctx context.Context, fn func(q queryer) error) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer raw.Rollback()
-	if err := fn(queryer{raw, db.pg != nil}); err != nil {
+	if err := fn(queryer{ext: raw, pg: db.pg != nil}); err != nil {
 		return err
 	}
 	return raw.Commit()
