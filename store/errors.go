@@ -48,7 +48,7 @@ func retryable(err error) bool {
 		case "40001", "40P01": // serialization_failure, deadlock_detected
 			return true
 		}
-		return false
+		return keyTaken(err)
 	}
 	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch lite.Code() & 0xff { // the low byte is the primary code
@@ -57,6 +57,12 @@ func retryable(err error) bool {
 		}
 	}
 	return false
+}
+
+// keyTaken says whether a transaction wrote a notification that was written before.
+func keyTaken(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "23505" && pg.ConstraintName == "notification_keys_pkey" // unique_violation
 }
 
 // lockTimeout says whether a statement has waited too long for what somebody else holds.

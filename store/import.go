@@ -74,7 +74,8 @@ type ImportTx struct {
 // when the database undid it because of others: fn may be reading what comes only once.
 func (db *DB) ImportWhole(ctx context.Context, fn func(ctx context.Context, whole *ImportTx) error) error {
 	whole := &ImportTx{}
-	changes, wake, err := db.writeOnce(ctx, func(ctx context.Context, tx *Tx) error {
+	const doubtful = true // since it isn't run again
+	changes, wake, err := db.writeOnce(ctx, doubtful, func(ctx context.Context, tx *Tx) error {
 		whole.tx = tx
 		return fn(ctx, whole)
 	})

@@ -94,11 +94,10 @@ func (tx *Tx) inbox(recipient string) (*inbox, error) {
 // are locked in byte order by a statement of its own, which at READ COMMITTED also reads what the last holder left.
 func (tx *Tx) lockInboxes(ctx context.Context) error {
 	recipients := slices.Sorted(maps.Keys(tx.touched))
-	tx.inboxes = make(map[string]*inbox, len(recipients))
-	if len(recipients) == 0 {
+	if len(recipients) == 0 || len(tx.inboxes) > 0 {
 		return nil
 	}
-	if err := tx.lockExisting(ctx, recipients); err != nil || len(tx.inboxes) == len(recipients) {
+	if err := tx.together(ctx, tx.lockExisting(recipients)); err != nil || len(tx.inboxes) > 0 {
 		return err
 	}
 	var existing []string
@@ -130,7 +129,7 @@ func (tx *Tx) lockInboxes(ctx context.Context) error {
 	}
 	others := slices.DeleteFunc(slices.Clone(recipients), func(r string) bool { return tx.inboxes[r] != nil })
 	if len(others) > 0 {
-		if err := tx.lockExisting(ctx, others); err != nil {
+		if err := tx.together(ctx, tx.lockExisting(others)); err != nil {
 			return err
 		}
 	}
@@ -140,30 +139,31 @@ func (tx *Tx) lockInboxes(ctx context.Context) error {
 	return nil
 }
 
-// lockExisting locks the inboxes of recipients if all of them exist, else none. The column's collation is "C" (on SQLite BINARY), so
-// ORDER BY is byte order; rows are locked in that order because PostgreSQL locks above the sort.
-func (tx *Tx) lockExisting(ctx context.Context, recipients []string) error {
+// lockExisting locks the inboxes of recipients if all of them exist, else none. Whoever knows before he says atEnd whose inboxes that may
+// be can have them locked with what he asks last before. The column's collation is "C" (on SQLite BINARY), so ORDER BY is byte order;
+// rows are locked in that order because PostgreSQL locks above the sort.
+func (tx *Tx) lockExisting(recipients []string) statement {
+	recipients = slices.Compact(slices.Sorted(slices.Values(recipients)))
 	list := tx.list(recipients)
 	all, args := "", []any{list}
 	if len(recipients) > 1 {
 		all, args = ` AND (SELECT count(*) FROM inboxes WHERE `+tx.in("recipient")+`) = ?`, append(args, list, len(recipients))
 	}
-	err := tx.each(ctx, func(row scanner) error {
+	if tx.inboxes == nil {
+		tx.inboxes = make(map[string]*inbox, len(recipients))
+	}
+	return statement{what: "lock inboxes", args: args, scan: func(row scanner) error {
 		ib := &inbox{}
 		err := row.Scan(&ib.recipient, &ib.rev, &ib.floorRev, &ib.seenRev, &ib.unread, &ib.unseen, &ib.total,
 			&ib.capDay, &ib.capCount)
 		ib.from = ib.rev
 		tx.inboxes[ib.recipient] = ib
 		return err
-	}, `
+	}, query: `
 		SELECT recipient, rev, floor_rev, seen_rev, unread, unseen, total, cap_day, cap_count
 		FROM inboxes
-		WHERE `+tx.in("recipient")+all+`
-		ORDER BY recipient`+tx.forUpdate(), args...)
-	if err != nil {
-		return fmt.Errorf("lock inboxes: %w", err)
-	}
-	return nil
+		WHERE ` + tx.in("recipient") + all + `
+		ORDER BY recipient` + tx.forUpdate()}
 }
 
 // saveInboxes writes the counters of the inboxes that changed.
@@ -284,7 +284,9 @@ func (tx *Tx) insertRows(ctx context.Context, recipients []string, rows []*Notif
 	return nil
 }
 
-// takeKeys says which drafts are new. Keys are inserted in byte order: whoever holds the same one is waited for.
+// takeKeys says which drafts are new. Keys are inserted in byte order: whoever holds the same one is waited for. They are new but for
+// what was told in an earlier life: so on PostgreSQL they aren't asked about at first, and a transaction that meets one which was taken
+// runs again.
 func (tx *Tx) takeKeys(ctx context.Context, drafts []Draft, ids []string) ([]bool, error) {
 	fresh := make([]bool, len(drafts))
 	byKey := make(map[string]int)
@@ -304,14 +306,17 @@ func (tx *Tx) takeKeys(ctx context.Context, drafts []Draft, ids []string) ([]boo
 		v, args := tx.table("v",
 			col("key", "text", chunk),
 			col("id", "text", pluck(chunk, func(key string) string { return ids[byKey[key]] })))
-		var taken []string
-		err := tx.all(ctx, &taken, `
-			INSERT INTO notification_keys (key, notification_id)
-			SELECT v.key, v.id FROM `+v+` WHERE true
-			ON CONFLICT (key) DO NOTHING
-			RETURNING key`, args...)
+		insert := `INSERT INTO notification_keys (key, notification_id) SELECT v.key, v.id FROM ` + v + ` WHERE true`
+		taken := chunk
+		var err error
+		if tx.pg && !tx.doubtful {
+			err = tx.post(ctx, takeKeys, insert, args...)
+		} else {
+			taken = nil
+			err = tx.together(ctx, statement{what: takeKeys, query: insert + ` ON CONFLICT (key) DO NOTHING RETURNING key`, args: args, scan: texts(&taken)})
+		}
 		if err != nil {
-			return nil, fmt.Errorf("take notification keys: %w", err)
+			return nil, err
 		}
 		for _, key := range taken {
 			fresh[byKey[key]] = true
@@ -319,6 +324,8 @@ func (tx *Tx) takeKeys(ctx context.Context, drafts []Draft, ids []string) ([]boo
 	}
 	return fresh, nil
 }
+
+const takeKeys = "take notification keys"
 
 // stored is a notification as it lies in the table.
 type stored struct {

@@ -34,8 +34,8 @@ const (
 )
 
 // peopleByID reads people, unknown ones too. Locks are taken in byte order of ids, after those of loans and
-// applications and before those of inboxes.
-func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv PolicyVersion) (map[string]*Person, error) {
+// applications and before those of inboxes. then goes to the database behind it.
+func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv PolicyVersion, then ...statement) (map[string]*Person, error) {
 	people := make(map[string]*Person, len(ids))
 	for _, id := range ids {
 		people[id] = &Person{User: User{ID: id}}
@@ -48,11 +48,7 @@ func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv P
 		lock = unlocked
 	}
 	own := make(map[string]Preferences)
-	err := q.together(ctx, statement{what: "read people", args: []any{list}, query: `
-		SELECT id, name, COALESCE(email, ''), time_zone, locale, as_of, erased_at
-		FROM users
-		WHERE ` + q.in("id") + `
-		ORDER BY id` + lock, scan: func(row scanner) error {
+	users := statement{what: "read people", args: []any{list}, scan: func(row scanner) error {
 		var u User
 		var asOf, erased instant
 		if err := row.Scan(&u.ID, &u.Name, &u.Email, &u.TimeZone, &u.Locale, &asOf, &erased); err != nil {
@@ -65,18 +61,22 @@ func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv P
 		p := people[u.ID]
 		p.User, p.Known, p.Erased = u, erased.IsZero(), !erased.IsZero()
 		return nil
-	}},
-		// In a statement of its own: it sees what the last holder of the locks left.
-		statement{what: "read preferences", args: []any{list}, query: `SELECT user_id, doc FROM preferences WHERE ` + q.in("user_id"), scan: func(row scanner) error {
-			var id, doc string
-			if err := row.Scan(&id, &doc); err != nil {
-				return err
-			}
-			var err error
-			own[id], err = parsePreferences(doc)
+	}, query: `
+		SELECT id, name, COALESCE(email, ''), time_zone, locale, as_of, erased_at
+		FROM users
+		WHERE ` + q.in("id") + `
+		ORDER BY id` + lock}
+	// In a statement of its own: it sees what the last holder of the locks left.
+	preferences := statement{what: "read preferences", args: []any{list}, scan: func(row scanner) error {
+		var id, doc string
+		if err := row.Scan(&id, &doc); err != nil {
 			return err
-		}})
-	if err != nil {
+		}
+		var err error
+		own[id], err = parsePreferences(doc)
+		return err
+	}, query: `SELECT user_id, doc FROM preferences WHERE ` + q.in("user_id")}
+	if err := q.together(ctx, append([]statement{users, preferences}, then...)...); err != nil {
 		return nil, err
 	}
 	for id, p := range people {

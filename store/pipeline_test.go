@@ -160,8 +160,8 @@ func TestTellingTakesFewRoundTrips(t *testing.T) {
 		return counted.trips.Load()
 	}
 	told("a1", "a2", "a3") // makes their inboxes
-	// The changes; the people; their inboxes; the keys; the rest and the commit.
-	if one, three := told("b1"), told("c1", "c2", "c3"); one != 5 || three != 5 {
+	// The changes; the people and their inboxes; the notifications and the commit.
+	if one, three := told("b1"), told("c1", "c2", "c3"); one != 3 || three != 3 {
 		t.Errorf("%d round trips for one change, %d for three", one, three)
 	}
 }

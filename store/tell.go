@@ -124,7 +124,7 @@ func (db *DB) tellChanges(ctx context.Context, ids []string, lock func(*Tx) stri
 			tried = append(tried, c.ID)
 			ids = append(ids, c.Recipients()...)
 		}
-		found, err := tx.peopleByID(ctx, ids, forShare, pv)
+		found, err := tx.peopleByID(ctx, ids, forShare, pv, tx.lockExisting(ids))
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,9 @@ func (db *DB) tellRequests(ctx context.Context, last string, limit int,
 	plan func(Request) (Telling, error)) (told int, tried []string, more bool, err error) {
 	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
 		told, tried, more = 0, nil, false
-		requests, err := tx.pendingRequests(ctx, last, limit)
+		var requests []Request
+		var version int64
+		err := tx.together(ctx, tx.pendingRequests(&requests, last, limit), readPolicyVersion(&version))
 		if err != nil || len(requests) == 0 {
 			return err
 		}
@@ -207,12 +209,12 @@ func (db *DB) tellRequests(ctx context.Context, last string, limit int,
 			tried = append(tried, r.ID)
 			ids = append(ids, p.IDs...)
 		}
-		pv, err := db.activePolicy(ctx, tx.queryer)
+		pv, err := db.policyOf(ctx, tx.queryer, version)
 		if err != nil {
 			return err
 		}
 		// All at once, since people are locked in order.
-		found, err := tx.peopleByID(ctx, ids, forShare, pv)
+		found, err := tx.peopleByID(ctx, ids, forShare, pv, tx.lockExisting(ids))
 		if err != nil {
 			return err
 		}
@@ -244,17 +246,15 @@ func (db *DB) tellRequests(ctx context.Context, last string, limit int,
 
 // pendingRequests locks the oldest requests, up to one of them, in order of arrival: who tells a later one waits here until
 // the earlier ones are done. The index notification_requests_pending has just these.
-func (tx *Tx) pendingRequests(ctx context.Context, last string, limit int) ([]Request, error) {
-	var requests []Request
-	err := tx.each(ctx, func(row scanner) error {
+func (tx *Tx) pendingRequests(requests *[]Request, last string, limit int) statement {
+	return statement{what: "lock requests", query: pendingRequestsQuery + tx.forUpdate(), args: []any{last, limit}, scan: func(row scanner) error {
 		var r Request
 		var body string
 		err := row.Scan(&r.ID, &body, &r.BodyHash)
 		r.Body = []byte(body)
-		requests = append(requests, r)
+		*requests = append(*requests, r)
 		return err
-	}, pendingRequestsQuery+tx.forUpdate(), last, limit)
-	return requests, err
+	}}
 }
 
 const pendingRequestsQuery = `
@@ -304,9 +304,8 @@ func keyed(drafts []Draft, source, told string, erased func(id string) bool) []D
 
 // park takes a row of the outbox out of it, for an operator to look at.
 func (tx *Tx) park(ctx context.Context, table, id string, reason error) error {
-	_, err := tx.exec(ctx, `UPDATE `+table+` SET parked_at = ?, error = ? WHERE id = ? AND done_at IS NULL`,
+	return tx.post(ctx, "park", `UPDATE `+table+` SET parked_at = ?, error = ? WHERE id = ? AND done_at IS NULL`,
 		tx.now, shortened(reason), id)
-	return err
 }
 
 func (db *DB) park(ctx context.Context, table, id string, reason error) error {

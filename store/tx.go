@@ -229,6 +229,8 @@ type Tx struct {
 	touched map[string]bool // recipients whose inboxes end needs
 	inboxes map[string]*inbox
 	wake    bool
+
+	doubtful bool // notifications of it may have been written before
 }
 
 // wakeOutbox wakes the relay after the commit. PostgreSQL does it itself, by triggers.
@@ -251,11 +253,13 @@ func (tx *Tx) atEnd(recipients []string, fn func(ctx context.Context) error) {
 // transactions is run again, so fn must not keep anything from a run that failed. After the commit Options.Committed
 // gets what happened to inboxes. A transaction inside of a transaction would wait for itself on SQLite.
 func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	doubtful := false
 	return retrying(ctx, func() error {
-		changes, wake, err := db.writeOnce(ctx, fn)
+		changes, wake, err := db.writeOnce(ctx, doubtful, fn)
 		if err == nil {
 			db.tell(changes, wake)
 		}
+		doubtful = doubtful || keyTaken(err)
 		return err
 	})
 }
@@ -287,13 +291,13 @@ func (db *DB) tell(changes []Change, wake bool) {
 	}
 }
 
-func (db *DB) writeOnce(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (changes []Change, wake bool, err error) {
+func (db *DB) writeOnce(ctx context.Context, doubtful bool, fn func(ctx context.Context, tx *Tx) error) (changes []Change, wake bool, err error) {
 	q, commit, rollback, err := db.begin(ctx)
 	if err != nil {
 		return nil, false, fmt.Errorf("begin: %w", err)
 	}
 	defer rollback() // does nothing after the commit
-	tx := &Tx{queryer: q, now: db.Now()}
+	tx := &Tx{queryer: q, now: db.Now(), doubtful: doubtful}
 	if err := fn(ctx, tx); err != nil {
 		return nil, false, err
 	}
@@ -335,8 +339,10 @@ func (tx *Tx) runEnd(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(tx.touched) != len(tx.inboxes) {
-		return errors.New("an inbox was named after the inboxes were locked")
+	for id := range tx.touched {
+		if tx.inboxes[id] == nil {
+			return errors.New("an inbox was named after the inboxes were locked")
+		}
 	}
 	return tx.saveInboxes(ctx)
 }
