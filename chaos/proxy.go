@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,8 +97,14 @@ func (p *proxy) vanish() (n int) {
 	return n
 }
 
-// commitMessage is how a program asks PostgreSQL to commit: the text of a simple query.
-var commitMessage = []byte("commit\x00")
+// commits is how a program asks PostgreSQL to commit: by a statement that it keeps, which pgx names after its text, or as programs
+// before 2026-11-29 did, by the text of a simple query.
+var commits = [][]byte{[]byte(keptName("COMMIT") + "\x00"), []byte("commit\x00")}
+
+func keptName(text string) string {
+	digest := sha256.Sum256([]byte(text))
+	return "stmtcache_" + hex.EncodeToString(digest[:24])
+}
 
 // loseCommits cuts each connection at the moment at which it would commit, until it is told otherwise: all that the transaction
 // did before has gone through, and none of it stays.
@@ -104,7 +113,7 @@ func (p *proxy) loseCommits(lose bool) { p.uncommitted.Store(lose) }
 // dies says whether a connection is cut instead of carrying what a program sends. A message that comes in two pieces is let
 // through.
 func (p *proxy) dies(sent []byte) bool {
-	return p.uncommitted.Load() && bytes.Contains(sent, commitMessage)
+	return p.uncommitted.Load() && slices.ContainsFunc(commits, func(text []byte) bool { return bytes.Contains(sent, text) })
 }
 
 // end closes everything, also what has vanished.
