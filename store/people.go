@@ -41,7 +41,7 @@ func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv P
 		people[id] = &Person{User: User{ID: id}}
 	}
 	if len(people) == 0 {
-		return people, nil
+		return people, q.together(ctx, then...)
 	}
 	list := q.list(slices.Sorted(maps.Keys(people)))
 	if !q.pg {

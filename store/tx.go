@@ -33,7 +33,8 @@ func (db *DB) query() queryer { return queryer{ext: db.reader, pg: db.pg != nil}
 // exec answers the number of rows that the statement changed.
 func (q queryer) exec(ctx context.Context, query string, args ...any) (n int64, err error) {
 	if q.pipe != nil {
-		return n, q.pipe.run(ctx, statement{query: q.rebind(query), args: args, changed: &n})
+		err = q.pipe.run(ctx, statement{query: q.rebind(query), args: args, changed: &n})
+		return n, err
 	}
 	result, err := q.ext.ExecContext(ctx, q.rebind(query), args...)
 	if err != nil {
@@ -250,8 +251,9 @@ func (tx *Tx) atEnd(recipients []string, fn func(ctx context.Context) error) {
 }
 
 // write runs fn in a transaction and commits it unless fn returns an error. What the database undid because of other
-// transactions is run again, so fn must not keep anything from a run that failed. After the commit Options.Committed
-// gets what happened to inboxes. A transaction inside of a transaction would wait for itself on SQLite.
+// transactions, or because a notification of it was written before, is run again: so fn must not keep anything from a run
+// that failed. After the commit Options.Committed gets what happened to inboxes. A transaction inside of a transaction
+// would wait for itself on SQLite.
 func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	doubtful := false
 	return retrying(ctx, func() error {
