@@ -200,14 +200,9 @@ func (q queryer) readLoanRows(ctx context.Context, ids []string, lock string) (*
 
 // readAround reads what belongs to the loans of a book: the policy, and parties. Read after the locks, it is what their last
 // holder left.
-func (db *DB) readAround(ctx context.Context, q queryer, b *book) (err error) {
-	if b.pv, err = db.activePolicy(ctx, q); err != nil {
-		return fmt.Errorf("read the active policy: %w", err)
-	}
-	if len(b.loans) == 0 {
-		return nil
-	}
-	err = q.each(ctx, func(row scanner) error {
+func (db *DB) readAround(ctx context.Context, q queryer, b *book) error {
+	var version int64
+	parties := statement{what: "read parties", args: []any{q.list(b.ids)}, scan: func(row scanner) error {
 		var id, notify string
 		var p Party
 		if err := row.Scan(&id, &p.UserID, &p.Role, &notify); err != nil {
@@ -216,13 +211,17 @@ func (db *DB) readAround(ctx context.Context, q queryer, b *book) (err error) {
 		l := b.loans[id]
 		l.Parties = append(l.Parties, p)
 		return json.Unmarshal([]byte(notify), &l.Parties[len(l.Parties)-1].Notify)
-	}, `
+	}, query: `
 		SELECT loan_id, user_id, role, notify
 		FROM loan_parties
-		WHERE `+q.in("loan_id")+`
-		ORDER BY loan_id, user_id, role`, q.list(b.ids))
+		WHERE ` + q.in("loan_id") + `
+		ORDER BY loan_id, user_id, role`}
+	err := q.together(ctx, readPolicyVersion(&version), parties)
 	if err != nil {
-		return fmt.Errorf("read parties: %w", err)
+		return err
+	}
+	if b.pv, err = db.policyOf(ctx, q, version); err != nil {
+		return fmt.Errorf("read the active policy: %w", err)
 	}
 	return nil
 }

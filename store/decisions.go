@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -58,67 +57,61 @@ func newRecord() *record {
 	return &record{map[policy.Rule]int64{}, map[policy.Rule]bool{}, map[policy.Rule]string{}}
 }
 
-// records reads the log of loans for due dates from the given ones on, and what was sent and is no longer in the log: a
+// readRecords reads the log of loans for due dates from the given ones on, and what was sent and is no longer in the log: a
 // row goes from there to reminders_sent in one transaction, so it is found in this order.
-func (q queryer) records(ctx context.Context, from map[string]civil.Date) (map[subjectKey]*record, error) {
-	records := make(map[subjectKey]*record)
+func (q queryer) readRecords(records map[subjectKey]*record, from map[string]civil.Date) (list []statement) {
+	of := func(key subjectKey) *record {
+		r := records[key]
+		if r == nil {
+			r = newRecord()
+			records[key] = r
+		}
+		return r
+	}
+	decided := func(row scanner) error {
+		var key subjectKey
+		var id int64
+		var rule policy.Rule
+		var outcome, reason string
+		err := row.Scan(&id, &key.loan, &key.date, &key.recipient, &rule.Kind, &rule.Offset, &outcome, &reason)
+		if err != nil {
+			return err
+		}
+		r := of(key)
+		if id < r.last[rule] {
+			return nil
+		}
+		r.last[rule] = id
+		if outcome == string(policy.Sent) {
+			r.sent[rule] = true
+		} else {
+			r.recorded[rule] = reason
+		}
+		return nil
+	}
+	sent := func(row scanner) error {
+		var key subjectKey
+		var rule policy.Rule
+		err := row.Scan(&key.loan, &key.date, &key.recipient, &rule.Kind, &rule.Offset)
+		if err == nil {
+			of(key).sent[rule] = true
+		}
+		return err
+	}
 	for loans := range slices.Chunk(slices.Sorted(maps.Keys(from)), tableRows) {
 		v, args := q.table("v", col("loan_id", "text", loans),
 			col("due_date", "date", pluck(loans, func(id string) civil.Date { return from[id] })))
 		// CROSS JOIN keeps SQLite from reading the log first. Served by decisions_subject, one range a loan.
-		err := q.each(ctx, func(row scanner) error {
-			var key subjectKey
-			var id int64
-			var rule policy.Rule
-			var outcome, reason string
-			err := row.Scan(&id, &key.loan, &key.date, &key.recipient, &rule.Kind, &rule.Offset, &outcome, &reason)
-			if err != nil {
-				return err
-			}
-			r := records[key]
-			if r == nil {
-				r = newRecord()
-				records[key] = r
-			}
-			if id < r.last[rule] {
-				return nil
-			}
-			r.last[rule] = id
-			if outcome == string(policy.Sent) {
-				r.sent[rule] = true
-			} else {
-				r.recorded[rule] = reason
-			}
-			return nil
-		}, `
+		list = append(list, statement{what: "read decisions", args: args, scan: decided, query: `
 			SELECT d.id, d.loan_id, d.due_date, d.recipient, d.kind, d.offset_days, d.outcome, d.reason
-			FROM `+v+` CROSS JOIN decisions AS d
-			WHERE d.loan_id = v.loan_id AND d.due_date >= v.due_date`, args...)
-		if err != nil {
-			return nil, fmt.Errorf("read decisions: %w", err)
-		}
-		err = q.each(ctx, func(row scanner) error {
-			var key subjectKey
-			var rule policy.Rule
-			if err := row.Scan(&key.loan, &key.date, &key.recipient, &rule.Kind, &rule.Offset); err != nil {
-				return err
-			}
-			r := records[key]
-			if r == nil {
-				r = newRecord()
-				records[key] = r
-			}
-			r.sent[rule] = true
-			return nil
-		}, `
+			FROM ` + v + ` CROSS JOIN decisions AS d
+			WHERE d.loan_id = v.loan_id AND d.due_date >= v.due_date`},
+			statement{what: "read what was sent", args: args, scan: sent, query: `
 			SELECT s.loan_id, s.due_date, s.recipient, s.kind, s.offset_days
-			FROM `+v+` CROSS JOIN reminders_sent AS s
-			WHERE s.loan_id = v.loan_id AND s.due_date >= v.due_date`, args...)
-		if err != nil {
-			return nil, fmt.Errorf("read what was sent: %w", err)
-		}
+			FROM ` + v + ` CROSS JOIN reminders_sent AS s
+			WHERE s.loan_id = v.loan_id AND s.due_date >= v.due_date`})
 	}
-	return records, nil
+	return list
 }
 
 // decision is a row about a subject now, without what differs by its outcome.

@@ -84,11 +84,8 @@ func (d *derivation) queue(ctx context.Context) error {
 			ids = append(ids, r.id)
 		}
 	}
-	people, err := tx.peopleByID(ctx, ids, forShare, pv)
-	if err != nil {
-		return err
-	}
-	records, err := tx.records(ctx, from)
+	records := make(map[subjectKey]*record)
+	people, err := tx.peopleByID(ctx, ids, forShare, pv, tx.readRecords(records, from)...)
 	if err != nil {
 		return err
 	}

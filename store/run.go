@@ -278,7 +278,7 @@ func (r *run) settle(ctx context.Context, tx *Tx, b *book, rows []dueRow) error 
 	return nil
 }
 
-// dueRows reads everything that decides about rows, in a fixed number of queries. gone are those with nobody to tell.
+// dueRows reads everything that decides about rows, all at once. gone are those with nobody to tell.
 func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due []DueRow, gone []subjectKey, err error) {
 	var ids []string
 	from := make(map[string]civil.Date)
@@ -288,15 +288,8 @@ func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due 
 			from[row.loan] = row.date
 		}
 	}
-	people, err := tx.peopleByID(ctx, ids, forShare, b.pv)
-	if err != nil {
-		return nil, nil, err
-	}
-	records, err := tx.records(ctx, from)
-	if err != nil {
-		return nil, nil, err
-	}
-	open, err := tx.openOn(ctx, rows)
+	records, open := make(map[subjectKey]*record), make(map[dateKey]liveDate)
+	people, err := tx.peopleByID(ctx, ids, forShare, b.pv, append(tx.readRecords(records, from), tx.readOpen(open, rows)...)...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -323,9 +316,8 @@ type dateKey struct {
 	date civil.Date
 }
 
-// openOn reads what is open on the dates of rows.
-func (q queryer) openOn(ctx context.Context, rows []dueRow) (map[dateKey]liveDate, error) {
-	open := make(map[dateKey]liveDate)
+// readOpen reads what is open on the dates of rows into open.
+func (q queryer) readOpen(open map[dateKey]liveDate, rows []dueRow) (list []statement) {
 	var keys []dateKey
 	for _, row := range rows {
 		key := dateKey{row.loan, row.date}
@@ -334,29 +326,27 @@ func (q queryer) openOn(ctx context.Context, rows []dueRow) (map[dateKey]liveDat
 			keys = append(keys, key)
 		}
 	}
+	scan := func(row scanner) error {
+		var key dateKey
+		var number int
+		var amount int64
+		if err := row.Scan(&key.loan, &key.date, &number, &amount); err != nil {
+			return err
+		}
+		d := open[key]
+		open[key] = liveDate{d.open + amount, append(d.numbers, number)}
+		return nil
+	}
 	for chunk := range slices.Chunk(keys, tableRows) {
 		v, args := q.table("v", col("loan_id", "text", pluck(chunk, func(k dateKey) string { return k.loan })),
 			col("due_date", "date", pluck(chunk, func(k dateKey) civil.Date { return k.date })))
-		err := q.each(ctx, func(row scanner) error {
-			var key dateKey
-			var number int
-			var amount int64
-			if err := row.Scan(&key.loan, &key.date, &number, &amount); err != nil {
-				return err
-			}
-			d := open[key]
-			open[key] = liveDate{d.open + amount, append(d.numbers, number)}
-			return nil
-		}, `
+		list = append(list, statement{what: "read what is open", args: args, scan: scan, query: `
 			SELECT i.loan_id, i.due_date, i.number, i.open
-			FROM `+v+` CROSS JOIN installments AS i
+			FROM ` + v + ` CROSS JOIN installments AS i
 			WHERE i.loan_id = v.loan_id AND i.due_date = v.due_date AND i.open > 0
-			ORDER BY i.loan_id, i.number`, args...)
-		if err != nil {
-			return nil, fmt.Errorf("read what is open: %w", err)
-		}
+			ORDER BY i.loan_id, i.number`})
 	}
-	return open, nil
+	return list
 }
 
 // settlement is what a batch is going to write.

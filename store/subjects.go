@@ -49,11 +49,8 @@ func (q queryer) watched(ctx context.Context, b *book) ([]watched, error) {
 			ids = append(ids, r.id)
 		}
 	}
-	people, err := q.peopleByID(ctx, ids, unlocked, b.pv)
-	if err != nil {
-		return nil, err
-	}
-	records, err := q.records(ctx, from)
+	records := make(map[subjectKey]*record)
+	people, err := q.peopleByID(ctx, ids, unlocked, b.pv, q.readRecords(records, from)...)
 	if err != nil {
 		return nil, err
 	}
