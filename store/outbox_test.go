@@ -100,6 +100,25 @@ func TestOutbox(t *testing.T) {
 			}
 		})
 
+		// "k" to "x:eve" and "k:x" to "eve" are two facts.
+		t.Run("idsMayHaveColons", func(t *testing.T) {
+			one, two := change("k", "A20", "approved"), change("k:x", "A21", "approved")
+			one.BorrowerID, two.BorrowerID = "x:eve", "eve"
+			for _, c := range []StatusChange{one, two} {
+				w.change(c)
+				if told, err := w.tellOne(t.Context(), c.ApplicationID, tellStatus); told != 1 || err != nil {
+					t.Errorf("%s: told %d, %v", c.ID, told, err)
+				}
+				equal(t, c.BorrowerID, w.told(c.BorrowerID), []string{c.ApplicationID + " approved"})
+			}
+			for _, c := range []StatusChange{one, two} {
+				traces, err := w.Traces(t.Context(), c.ID)
+				if err != nil || len(traces) != 1 || traces[0].Recipient != c.BorrowerID || traces[0].Source != "status change "+c.ID || traces[0].ArrivedAt == nil {
+					t.Errorf("traces of %s: %+v, %v", c.ID, traces, err)
+				}
+			}
+		})
+
 		t.Run("claims", func(t *testing.T) {
 			claim := func(retryAfter time.Duration) []Claim {
 				t.Helper()

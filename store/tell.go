@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -284,8 +285,25 @@ const (
 	keyedRequest = "request"
 )
 
-// keyOf is the key of the notification by which a recipient is told of a row of the outbox.
-func keyOf(source, told, recipient string) string { return source + ":" + told + ":" + recipient }
+// keyOf is the key of the notification by which a recipient is told of a row of the outbox. Any id may have a colon in it: escaped in
+// that of the row, it can't be taken for the one in front of the recipient, so no two facts have one key.
+func keyOf(source, told, recipient string) string {
+	return source + ":" + colonEscaped.Replace(told) + ":" + recipient
+}
+
+// oldKeyOf is the key that programs before 2026-11-29 made.
+func oldKeyOf(source, told, recipient string) string { return source + ":" + told + ":" + recipient }
+
+var (
+	colonEscaped   = strings.NewReplacer("%", "%25", ":", "%3A")
+	colonUnescaped = strings.NewReplacer("%25", "%", "%3A", ":")
+)
+
+// keyedBy is the row of the outbox that a recipient's notification with that key tells, if it is of that source.
+func keyedBy(key, source, recipient string) (told string, ok bool) {
+	told, ok = strings.CutPrefix(key, source+":")
+	return colonUnescaped.Replace(strings.TrimSuffix(told, ":"+recipient)), ok
+}
 
 // keyed gives drafts the key of what they tell and leaves out those for people who were erased.
 func keyed(drafts []Draft, source, told string, erased func(id string) bool) []Draft {

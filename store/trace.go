@@ -95,11 +95,10 @@ func (q queryer) trace(ctx context.Context, id string) (Trace, error) {
 		t.Source = fmt.Sprintf("reminder of loan %s due %s", about.LoanID, about.DueDate)
 	}
 	for _, source := range keyedSources {
-		told, ok := strings.CutPrefix(key, source.source+":")
+		told, ok := keyedBy(key, source.source, t.Recipient)
 		if !ok {
 			continue
 		}
-		told = strings.TrimSuffix(told, ":"+t.Recipient)
 		t.Source = source.name + " " + told
 		err := q.each(ctx, func(row scanner) error {
 			var arrived, enqueued instant
