@@ -235,7 +235,7 @@ func pack(claims []store.Claim, now time.Time) []parcel {
 			for i, c := range part {
 				keys[i] = c.Key
 			}
-			id := claimTaskID(part[0].Key, part[0].Attempt, now)
+			id := claimTaskID(kind, part[0].Key, part[0].Attempt, now)
 			task := NewStatusNotify(id, keys)
 			if kind == store.ClaimRequest {
 				task = NewNotificationSend(id, keys)

@@ -110,9 +110,10 @@ func tickTaskID(job string, at time.Time, attempt int) string {
 }
 
 // claimTaskID is an id that can be found again by eye. It holds the attempt and the time, since the id of a task that was
-// archived or orphaned would block its row for ever, and that of one that runs a row which came meanwhile.
-func claimTaskID(key string, attempt int, now time.Time) string {
-	return plain(key) + ":" + strconv.Itoa(attempt) + ":" + strconv.FormatInt(now.UnixMicro(), 36)
+// archived or orphaned would block its row for ever, and that of one that runs a row which came meanwhile; and the kind, since an
+// application and a request may have the same id.
+func claimTaskID(kind, key string, attempt int, now time.Time) string {
+	return kind + "." + plain(key) + ":" + strconv.Itoa(attempt) + ":" + strconv.FormatInt(now.UnixMicro(), 36)
 }
 
 // plain keeps out of Redis keys what has a meaning there (braces choose a cluster's slot) or can't be read.

@@ -14,16 +14,19 @@ import (
 
 func TestTaskIDs(t *testing.T) {
 	now := time.Date(2026, 3, 1, 9, 0, 0, 123456000, time.UTC)
-	id := claimTaskID("A-7", 2, now)
-	if !strings.HasPrefix(id, "A-7:2:") {
+	id := claimTaskID(store.ClaimStatus, "A-7", 2, now)
+	if !strings.HasPrefix(id, "status.A-7:2:") {
 		t.Errorf("id %q", id)
+	}
+	if claimTaskID(store.ClaimRequest, "A-7", 2, now) == id {
+		t.Error("a request has the task of an application of the same id")
 	}
 	if at, ok := claimedAt(id); !ok || !at.Equal(now) {
 		t.Errorf("time of %q: %v, %v", id, at, ok)
 	}
 	// What Redis Cluster takes for a slot, or nobody can read, isn't in an id.
 	for _, key := range []string{"{a}", "a b", "ř", strings.Repeat("x", 65), "a:b"} {
-		if got := claimTaskID(key, 1, now); strings.ContainsAny(got, "{} ř") || len(got) > 64 || strings.Count(got, ":") != 2 {
+		if got := claimTaskID(store.ClaimRequest, key, 1, now); strings.ContainsAny(got, "{} ř") || len(got) > 64 || strings.Count(got, ":") != 2 {
 			t.Errorf("id of %q: %q", key, got)
 		}
 	}

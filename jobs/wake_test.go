@@ -50,7 +50,7 @@ func TestAnIdleWorkerIsWoken(t *testing.T) {
 
 		quiet := store.StatusChange{ID: "quiet", ApplicationID: "A-quiet", BorrowerID: "ana", To: "approved", OccurredAt: w.db.Now()}
 		w.do(w.db.AddStatusChanges(t.Context(), []store.StatusChange{quiet})[0].Err)
-		_, err := asynq.NewClientFromRedisClient(w.redis.Client).Enqueue(NewStatusNotify(claimTaskID("A-quiet", 1, time.Now()), []string{"A-quiet"}))
+		_, err := asynq.NewClientFromRedisClient(w.redis.Client).Enqueue(NewStatusNotify(claimTaskID(store.ClaimStatus, "A-quiet", 1, time.Now()), []string{"A-quiet"}))
 		w.do(err)
 		w.settle()
 		if got := len(w.inbox("ana")); got != n+1 {
