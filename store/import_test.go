@@ -284,14 +284,14 @@ func TestPreviewAndExplain(t *testing.T) {
 			t.Errorf("the ways of a change and a request of one id: %+v", both)
 		}
 		var many []string
-		for i := range maxTraces + 1 {
+		for i := range MaxTraces + 1 {
 			many = append(many, fmt.Sprintf("many%d", i))
 		}
 		_, err = w.requestOne(t.Context(), Request{ID: "all", Body: []byte(`{}`), BodyHash: "h"})
 		w.ok(err)
 		_, err = w.TellRequest(t.Context(), "all", func(Request) (Telling, error) { return saying(many, Draft{Kind: "k"}), nil })
 		w.ok(err)
-		if some := trace("all"); len(some) != maxTraces || some[0].Recipient != "many0" || some[0].Source != "request all" {
+		if some := trace("all"); len(some) != MaxTraces || some[0].Recipient != "many0" || some[0].Source != "request all" {
 			t.Errorf("%d ways of a request that goes to many", len(some))
 		}
 		if _, err := w.Traces(t.Context(), "c"); !errors.Is(err, ErrNotFound) {

@@ -30,8 +30,8 @@ var keyedSources = []struct{ source, table, name string }{
 	{keyedRequest, "notification_requests", "request"},
 }
 
-// maxTraces is of how many recipients of one status change or request the ways are read, one by one: a request may have thousands.
-const maxTraces = 100
+// MaxTraces is of how many recipients of one status change or request the ways are read, one by one: a request may have thousands.
+const MaxTraces = 100
 
 // Traces reads the ways of a notification, or of those that tell a status change or a request: of the first 100 recipients by their
 // ids. ErrNotFound if there is none.
@@ -44,7 +44,7 @@ func (db *DB) Traces(ctx context.Context, id string) ([]Trace, error) {
 			var told []string
 			first := keyOf(source.source, id, "")
 			err := q.all(ctx, &told, `SELECT notification_id FROM notification_keys WHERE key >= ? AND key < ? ORDER BY key LIMIT ?`,
-				first, strings.TrimSuffix(first, ":")+";", maxTraces)
+				first, strings.TrimSuffix(first, ":")+";", MaxTraces)
 			if err != nil {
 				return err
 			}

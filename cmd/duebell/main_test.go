@@ -219,9 +219,14 @@ func TestTraceOfAStatusChange(t *testing.T) {
 	}
 
 	var out strings.Builder
-	printTraces(&out, traced{Ways: found.Ways, Pushers: 2})
-	if !strings.Contains(out.String(), "none of 2 pushers that answered remembers it live: ") {
-		t.Errorf("when pushers answer: %s", out.String())
+	printTraces(&out, traced{Ways: found.Ways, Pushers: 2, Cut: true})
+	for _, want := range []string{"none of 2 pushers that answered remembers it live: ", "The first 100 recipients; there may be more."} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, out.String())
+		}
+	}
+	if found.Cut || strings.Contains(text, "there may be more") {
+		t.Errorf("one recipient is cut: %s", stdout)
 	}
 }
 

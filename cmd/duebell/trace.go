@@ -22,6 +22,7 @@ type tracedWay struct {
 type traced struct {
 	Ways    []tracedWay `json:"ways"`
 	Pushers int         `json:"pushers"` // that answered
+	Cut     bool        `json:"cut"`     // after store.MaxTraces recipients: there may be more
 }
 
 func (e env) trace(ctx context.Context, id string, asJSON bool) error {
@@ -30,7 +31,7 @@ func (e env) trace(ctx context.Context, id string, asJSON bool) error {
 		if err != nil {
 			return err
 		}
-		found := traced{}
+		found := traced{Cut: len(traces) >= store.MaxTraces}
 		for _, t := range traces {
 			found.Ways = append(found.Ways, tracedWay{Trace: t, Live: []delivery.LiveTrace{}})
 		}
@@ -72,6 +73,9 @@ func (e env) askPushers(ctx context.Context, cfg config.Config, found *traced) e
 }
 
 func printTraces(w io.Writer, found traced) {
+	if found.Cut {
+		fmt.Fprintf(w, "The first %d recipients; there may be more.\n\n", store.MaxTraces)
+	}
 	for i, way := range found.Ways {
 		if i > 0 {
 			fmt.Fprintln(w)
