@@ -229,8 +229,11 @@ func (s *screen) socket(ctx context.Context, host string, rev int64, epoch strin
 	defer s.disconnect()
 	for {
 		_, text, err := conn.Read(ctx)
-		if err == nil && len(text) == 0 { // the library's word for a connection that was cut right behind a frame's header
-			err = io.ErrUnexpectedEOF
+		if err == nil && !json.Valid(text) {
+			// The library takes a message for whole whose connection was cut where one of its reads ended: the next read tells.
+			if _, _, err := conn.Read(ctx); err != nil {
+				return fmt.Errorf("cut in a message: %w", err)
+			}
 		}
 		if err != nil {
 			return err

@@ -1,6 +1,15 @@
 package main
 
-import "testing"
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
 
 func TestChain(t *testing.T) {
 	hello := frame{Type: "hello", Epoch: "e", Rev: 2}
@@ -61,4 +70,44 @@ func TestChain(t *testing.T) {
 			t.Errorf("got %+v at %d", c.items, c.rev)
 		}
 	})
+}
+
+// A message that was cut off is no frame, wherever that was, and one that the server has garbled is found.
+func TestMessagesThatAreCut(t *testing.T) {
+	const whole = 1000
+	h, err := newHistory(t.TempDir(), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	for name, test := range map[string]struct {
+		sent string
+		then []byte // behind it, until the connection ends
+		gaps int
+	}{
+		"behind the header":               {"", nil, 0},
+		"where a read of the client ends": {strings.Repeat("x", 512), nil, 0},
+		"between":                         {strings.Repeat("x", 700), nil, 0},
+		"garbled":                         {strings.Repeat("x", whole), []byte("\x81\x02{}"), 1},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			accept := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+			fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: duebell.v1\r\n\r\n",
+				base64.StdEncoding.EncodeToString(accept[:]))
+			_, _ = conn.Write(append(append([]byte{0x81, 126, whole >> 8, whole & 0xff}, test.sent...), test.then...))
+		}))
+		found := newFindings(h)
+		s := newScreen(&installation{}, found, "ada", 0, 1)
+		err := s.socket(t.Context(), strings.TrimPrefix(server.URL, "http://"), 0, "")
+		server.Close()
+		if n := found.of(gap); err == nil || n != test.gaps {
+			t.Errorf("%s: %v, %d findings", name, err, n)
+		}
+	}
 }
