@@ -69,8 +69,10 @@ func run(folder string) error {
 			return fmt.Errorf("%s%s: %w", registry, p.path, err)
 		}
 	}
-	if err := os.Symlink("../lib/node_modules/npm/bin/npm-cli.js", filepath.Join(fresh, "bin", "npm")); err != nil {
-		return err
+	for _, name := range []string{"npm", "npx"} {
+		if err := os.Symlink("../lib/node_modules/npm/bin/"+name+"-cli.js", filepath.Join(fresh, "bin", name)); err != nil {
+			return err
+		}
 	}
 	if err := os.Chmod(fresh, 0o755); err != nil {
 		return err
