@@ -150,7 +150,7 @@ func (e *erasure) changes(ctx context.Context, list []StatusChange) error {
 		}
 		about := c.BorrowerID == e.id
 		for _, r := range c.Recipients() {
-			keys[about] = append(keys[about], keyOf(keyedStatus, c.ID, r), oldKeyOf(keyedStatus, c.ID, r))
+			keys[about] = append(keys[about], keysOf(keyedStatus, c.ID, r)...)
 		}
 	}
 	for about, list := range keys {
@@ -276,7 +276,7 @@ func (e *erasure) requests(ctx context.Context) error {
 		}
 		if about := r.BorrowerID == e.id; about || names {
 			for _, id := range r.UserIDs {
-				keys[about] = append(keys[about], keyOf(keyedRequest, r.id, id), oldKeyOf(keyedRequest, r.id, id))
+				keys[about] = append(keys[about], keysOf(keyedRequest, r.id, id)...)
 			}
 		}
 		done = append(done, r.id)

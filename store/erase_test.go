@@ -297,6 +297,29 @@ func TestErasureTakesAPersonsWords(t *testing.T) {
 	})
 }
 
+// TestErasureFindsWhatOlderProgramsTold, whose keys had ids as they are.
+func TestErasureFindsWhatOlderProgramsTold(t *testing.T) {
+	testenv.Databases(t, func(t *testing.T, url string) {
+		w := telling{setup(t, url, "2026-03-01T08:30:00Z")}
+		w.user("ada")
+		w.change(statusOf("c:1", "A1", "ada", "Ada is ill", "otto"))
+		w.sayStatus("A1")
+		w.change(statusOf("c:2", "A2", "ada", "Ada is worse", "otto"))
+		w.sayStatus("A2")
+		old, err := w.writer.ExecContext(t.Context(), `UPDATE notification_keys SET key = 'status:c:1:otto' WHERE key = 'status:c%3A1:otto'`)
+		w.ok(err)
+		if n, err := old.RowsAffected(); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		w.ok(w.EraseUser(t.Context(), "ada"))
+		for _, n := range w.inbox("otto") {
+			if strings.Contains(n, "Ada") || !strings.Contains(n, " rejected") {
+				t.Errorf("otto has %q", n)
+			}
+		}
+	})
+}
+
 // From the first transaction of an erasure on nobody is told the name, and one that broke off then is finished by the next call.
 func TestErasureThatBrokeOff(t *testing.T) {
 	testenv.Databases(t, func(t *testing.T, url string) {

@@ -259,8 +259,11 @@ func TestPreviewAndExplain(t *testing.T) {
 		change := page.Items[0].ID
 		trace := func(id string) []Trace {
 			t.Helper()
-			traces, err := w.Traces(t.Context(), id)
+			traces, more, err := w.Traces(t.Context(), id)
 			w.ok(err)
+			if more != (id == "all") {
+				t.Errorf("more of %s: %v", id, more)
+			}
 			return traces
 		}
 		told := trace("c1")
@@ -294,7 +297,7 @@ func TestPreviewAndExplain(t *testing.T) {
 		if some := trace("all"); len(some) != MaxTraces || some[0].Recipient != "many0" || some[0].Source != "request all" {
 			t.Errorf("%d ways of a request that goes to many", len(some))
 		}
-		if _, err := w.Traces(t.Context(), "c"); !errors.Is(err, ErrNotFound) {
+		if _, _, err := w.Traces(t.Context(), "c"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("the way of what isn't there: %v", err)
 		}
 		if _, err := w.Explain(t.Context(), ExplainQuery{NotificationID: "nope"}); !errors.Is(err, ErrNotFound) {

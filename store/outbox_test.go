@@ -112,7 +112,7 @@ func TestOutbox(t *testing.T) {
 				equal(t, c.BorrowerID, w.told(c.BorrowerID), []string{c.ApplicationID + " approved"})
 			}
 			for _, c := range []StatusChange{one, two} {
-				traces, err := w.Traces(t.Context(), c.ID)
+				traces, _, err := w.Traces(t.Context(), c.ID)
 				if err != nil || len(traces) != 1 || traces[0].Recipient != c.BorrowerID || traces[0].Source != "status change "+c.ID || traces[0].ArrivedAt == nil {
 					t.Errorf("traces of %s: %+v, %v", c.ID, traces, err)
 				}

@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 )
 
 // statement is one of several that go to the database together.
 type statement struct {
-	what    string // it is to do, for its error; may be ""
-	query   string
-	args    []any
-	scan    func(row scanner) error // called for every row, if it isn't nil
-	changed *int64                  // where the number of rows goes that it changed, if it isn't nil
+	what  string // it is to do, for its error; may be ""
+	query string
+	args  []any
+	scan  func(row scanner) error // called for every row, if it isn't nil
+	did   *pgconn.CommandTag      // of a pipeline: where PostgreSQL's word goes for what it did, if it isn't nil
 }
 
 // alone runs it by itself.
@@ -26,10 +27,7 @@ func (s statement) alone(ctx context.Context, q queryer) error {
 	if s.scan != nil {
 		return s.failed(q.each(ctx, s.scan, s.query, s.args...))
 	}
-	n, err := q.exec(ctx, s.query, s.args...)
-	if s.changed != nil {
-		*s.changed = n
-	}
+	_, err := q.exec(ctx, s.query, s.args...)
 	return s.failed(err)
 }
 
@@ -104,12 +102,9 @@ func (p *pipeline) run(ctx context.Context, list ...statement) error {
 
 func (s statement) receive(results pgx.BatchResults) error {
 	if s.scan == nil {
-		tag, err := results.Exec()
-		if err == nil && s.query == commit && tag.String() != commit {
-			err = errRolledBack
-		}
-		if s.changed != nil {
-			*s.changed = tag.RowsAffected()
+		did, err := results.Exec()
+		if s.did != nil {
+			*s.did = did
 		}
 		return err
 	}
@@ -127,7 +122,14 @@ func (s statement) receive(results pgx.BatchResults) error {
 }
 
 // commit sends what was posted and COMMIT.
-func (p *pipeline) commit(ctx context.Context) error { return p.run(ctx, statement{query: commit}) }
+func (p *pipeline) commit(ctx context.Context) error {
+	var did pgconn.CommandTag
+	err := p.run(ctx, statement{query: commit, did: &did})
+	if err == nil && did.String() != commit {
+		err = errRolledBack
+	}
+	return err
+}
 
 // close gives the connection back, without a transaction: one that wasn't committed is rolled back.
 func (p *pipeline) close() {

@@ -291,8 +291,10 @@ func keyOf(source, told, recipient string) string {
 	return source + ":" + colonEscaped.Replace(told) + ":" + recipient
 }
 
-// oldKeyOf is the key that programs before 2026-11-29 made.
-func oldKeyOf(source, told, recipient string) string { return source + ":" + told + ":" + recipient }
+// keysOf are the keys under which that may stand: programs before 2026-11-29 escaped nothing.
+func keysOf(source, told, recipient string) []string {
+	return slices.Compact([]string{keyOf(source, told, recipient), source + ":" + told + ":" + recipient})
+}
 
 var (
 	colonEscaped   = strings.NewReplacer("%", "%25", ":", "%3A")

@@ -34,21 +34,21 @@ var keyedSources = []struct{ source, table, name string }{
 const MaxTraces = 100
 
 // Traces reads the ways of a notification, or of those that tell a status change or a request: of the first 100 recipients by their
-// ids. ErrNotFound if there is none.
-func (db *DB) Traces(ctx context.Context, id string) ([]Trace, error) {
-	var traces []Trace
-	err := db.read(ctx, func(q queryer) error {
+// ids, and more says that there are others. ErrNotFound if there is none.
+func (db *DB) Traces(ctx context.Context, id string) (traces []Trace, more bool, err error) {
+	err = db.read(ctx, func(q queryer) error {
 		ids := []string{id}
 		for _, source := range keyedSources {
 			// A range of the primary key: what follows ':' is ';'.
 			var told []string
 			first := keyOf(source.source, id, "")
 			err := q.all(ctx, &told, `SELECT notification_id FROM notification_keys WHERE key >= ? AND key < ? ORDER BY key LIMIT ?`,
-				first, strings.TrimSuffix(first, ":")+";", MaxTraces)
+				first, strings.TrimSuffix(first, ":")+";", MaxTraces+1)
 			if err != nil {
 				return err
 			}
-			ids = append(ids, told...)
+			more = more || len(told) > MaxTraces
+			ids = append(ids, told[:min(len(told), MaxTraces)]...)
 		}
 		for _, id := range ids {
 			t, err := q.trace(ctx, id)
@@ -66,9 +66,9 @@ func (db *DB) Traces(ctx context.Context, id string) ([]Trace, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("trace: %w", err)
+		return nil, false, fmt.Errorf("trace: %w", err)
 	}
-	return traces, nil
+	return traces, more, nil
 }
 
 func (q queryer) trace(ctx context.Context, id string) (Trace, error) {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jmoiron/sqlx"
 )
 
@@ -31,10 +32,11 @@ type executor interface {
 func (db *DB) query() queryer { return queryer{ext: db.reader, pg: db.pg != nil} }
 
 // exec answers the number of rows that the statement changed.
-func (q queryer) exec(ctx context.Context, query string, args ...any) (n int64, err error) {
+func (q queryer) exec(ctx context.Context, query string, args ...any) (int64, error) {
 	if q.pipe != nil {
-		err = q.pipe.run(ctx, statement{query: q.rebind(query), args: args, changed: &n})
-		return n, err
+		var did pgconn.CommandTag
+		err := q.pipe.run(ctx, statement{query: q.rebind(query), args: args, did: &did})
+		return did.RowsAffected(), err
 	}
 	result, err := q.ext.ExecContext(ctx, q.rebind(query), args...)
 	if err != nil {

@@ -219,14 +219,14 @@ func TestTraceOfAStatusChange(t *testing.T) {
 	}
 
 	var out strings.Builder
-	printTraces(&out, traced{Ways: found.Ways, Pushers: 2, Cut: true})
-	for _, want := range []string{"none of 2 pushers that answered remembers it live: ", "The first 100 recipients; there may be more."} {
+	printTraces(&out, traced{Ways: found.Ways, Pushers: 2, More: true})
+	for _, want := range []string{"none of 2 pushers that answered remembers it live: ", "The first 100 recipients; there are more."} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())
 		}
 	}
-	if found.Cut || strings.Contains(text, "there may be more") {
-		t.Errorf("one recipient is cut: %s", stdout)
+	if found.More || strings.Contains(text, "there are more") {
+		t.Errorf("of one recipient: %s", stdout)
 	}
 }
 

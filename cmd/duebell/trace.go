@@ -22,16 +22,16 @@ type tracedWay struct {
 type traced struct {
 	Ways    []tracedWay `json:"ways"`
 	Pushers int         `json:"pushers"` // that answered
-	Cut     bool        `json:"cut"`     // after store.MaxTraces recipients: there may be more
+	More    bool        `json:"more"`    // than store.MaxTraces recipients
 }
 
 func (e env) trace(ctx context.Context, id string, asJSON bool) error {
 	return e.withStore(ctx, func(cfg config.Config, db *store.DB) error {
-		traces, err := db.Traces(ctx, id)
+		traces, more, err := db.Traces(ctx, id)
 		if err != nil {
 			return err
 		}
-		found := traced{Cut: len(traces) >= store.MaxTraces}
+		found := traced{More: more}
 		for _, t := range traces {
 			found.Ways = append(found.Ways, tracedWay{Trace: t, Live: []delivery.LiveTrace{}})
 		}
@@ -73,8 +73,8 @@ func (e env) askPushers(ctx context.Context, cfg config.Config, found *traced) e
 }
 
 func printTraces(w io.Writer, found traced) {
-	if found.Cut {
-		fmt.Fprintf(w, "The first %d recipients; there may be more.\n\n", store.MaxTraces)
+	if found.More {
+		fmt.Fprintf(w, "The first %d recipients; there are more.\n\n", store.MaxTraces)
 	}
 	for i, way := range found.Ways {
 		if i > 0 {
