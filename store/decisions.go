@@ -125,7 +125,7 @@ func (tx *Tx) decision(l *bookLoan, key subjectKey, p *Person, pv PolicyVersion,
 func (tx *Tx) addDecisions(ctx context.Context, list []Decision) error {
 	for chunk := range slices.Chunk(list, tableRows) {
 		rows := pointers(chunk)
-		v, args := tx.table("v",
+		err := tx.insertInto(ctx, "record decisions", "decisions",
 			col("loan_id", "text", pluck(rows, func(d *Decision) string { return d.LoanID })),
 			col("due_date", "date", pluck(rows, func(d *Decision) civil.Date { return d.DueDate })),
 			col("recipient", "text", pluck(rows, func(d *Decision) string { return d.Recipient })),
@@ -141,12 +141,6 @@ func (tx *Tx) addDecisions(ctx context.Context, list []Decision) error {
 			col("policy_version", "bigint", pluck(rows, func(d *Decision) int64 { return d.PolicyVersion })),
 			col("notification_id", "text", pluck(rows, func(d *Decision) *string { return optional(d.NotificationID) })),
 			col("decided_at", "timestamptz", pluck(rows, func(d *Decision) time.Time { return d.DecidedAt })))
-		err := tx.post(ctx, "record decisions", `
-			INSERT INTO decisions (loan_id, due_date, recipient, kind, offset_days, outcome, reason, amount, currency,
-				digits, time_zone, local_time, policy_version, notification_id, decided_at)
-			SELECT v.loan_id, v.due_date, v.recipient, v.kind, v.offset_days, v.outcome, v.reason, v.amount, v.currency,
-				v.digits, v.time_zone, v.local_time, v.policy_version, v.notification_id, v.decided_at
-			FROM `+v, args...)
 		if err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ func retryable(err error) bool {
 		case "40001", "40P01": // serialization_failure, deadlock_detected
 			return true
 		}
-		return keyTaken(err)
+		return keyTaken(err) || inboxTaken(err)
 	}
 	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch lite.Code() & 0xff { // the low byte is the primary code
@@ -60,9 +60,17 @@ func retryable(err error) bool {
 }
 
 // keyTaken says whether a transaction wrote a notification that was written before.
-func keyTaken(err error) bool {
+func keyTaken(err error) bool { return taken(err, "notification_keys_pkey") }
+
+// inboxTaken says whether somebody else made an inbox after a transaction had found that there was none: then its first notification
+// is there already.
+func inboxTaken(err error) bool {
+	return taken(err, "notifications_created") || taken(err, "inboxes_pkey")
+}
+
+func taken(err error, constraint string) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == "23505" && pg.ConstraintName == "notification_keys_pkey" // unique_violation
+	return ok && pg.Code == "23505" && pg.ConstraintName == constraint // unique_violation
 }
 
 // lockTimeout says whether a statement has waited too long for what somebody else holds.

@@ -74,15 +74,15 @@ type ImportTx struct {
 // when the database undid it because of others: fn may be reading what comes only once.
 func (db *DB) ImportWhole(ctx context.Context, fn func(ctx context.Context, whole *ImportTx) error) error {
 	whole := &ImportTx{}
-	const doubtful = true // since it isn't run again
-	changes, wake, err := db.writeOnce(ctx, doubtful, func(ctx context.Context, tx *Tx) error {
+	tx := &Tx{doubtful: true, once: true}
+	err := db.writeOnce(ctx, tx, func(ctx context.Context, tx *Tx) error {
 		whole.tx = tx
 		return fn(ctx, whole)
 	})
 	if err != nil {
 		return err
 	}
-	db.tell(changes, wake)
+	db.tell(tx.changes(), tx.wake)
 	db.follow(ctx, whole.moved)
 	return nil
 }

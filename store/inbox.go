@@ -26,6 +26,7 @@ type inbox struct {
 	capDay    civil.Date
 	capCount  int
 
+	fresh       bool // there was none when the transaction looked
 	dirty       bool
 	from        int64 // rev when it was locked
 	items       []Notification
@@ -89,70 +90,66 @@ func (tx *Tx) inbox(recipient string) (*inbox, error) {
 	return ib, nil
 }
 
-// lockInboxes locks the inboxes of all touched recipients and makes those that don't exist yet. No two transactions
-// can wait for each other: missing rows are inserted in byte order while no existing row is locked, and existing ones
-// are locked in byte order by a statement of its own, which at READ COMMITTED also reads what the last holder left.
+// lockInboxes locks the inboxes of all touched recipients. Those that don't exist yet are made by saveInboxes. No two transactions
+// can wait for each other: existing rows are locked in byte order, by a statement of its own, which at READ COMMITTED also reads what
+// the last holder left; and whoever makes rows, in byte order too, locks none any more.
 func (tx *Tx) lockInboxes(ctx context.Context) error {
-	recipients := slices.Sorted(maps.Keys(tx.touched))
-	if len(recipients) == 0 || len(tx.inboxes) > 0 {
+	if len(tx.touched) == 0 || len(tx.inboxes) > 0 {
 		return nil
 	}
-	if err := tx.together(ctx, tx.lockExisting(recipients)); err != nil || len(tx.inboxes) > 0 {
+	if err := tx.together(ctx, tx.lockAll(slices.Collect(maps.Keys(tx.touched)))); err != nil || !tx.once || !tx.pg {
 		return err
 	}
-	var existing []string
-	err := tx.all(ctx, &existing, `SELECT recipient FROM inboxes WHERE `+tx.in("recipient"), tx.list(recipients))
-	if err != nil {
-		return fmt.Errorf("look for inboxes: %w", err)
-	}
-	if len(existing) < len(recipients) {
-		known := make(map[string]bool, len(existing))
-		for _, r := range existing {
-			known[r] = true
-		}
-		missing := slices.DeleteFunc(slices.Clone(recipients), func(r string) bool { return known[r] })
-		for chunk := range slices.Chunk(missing, tableRows) {
-			v, args := tx.table("v", col("recipient", "text", chunk))
-			var made []string
-			err := tx.all(ctx, &made, `
-				INSERT INTO inboxes (recipient)
-				SELECT v.recipient FROM `+v+` WHERE true
-				ON CONFLICT (recipient) DO NOTHING
-				RETURNING recipient`, args...)
-			if err != nil {
-				return fmt.Errorf("make inboxes: %w", err)
-			}
-			for _, r := range made { // ours alone until the commit
-				tx.inboxes[r] = &inbox{recipient: r}
-			}
-		}
-	}
-	others := slices.DeleteFunc(slices.Clone(recipients), func(r string) bool { return tx.inboxes[r] != nil })
-	if len(others) > 0 {
-		if err := tx.together(ctx, tx.lockExisting(others)); err != nil {
-			return err
-		}
-	}
-	if len(tx.inboxes) != len(recipients) {
-		return fmt.Errorf("locked %d inboxes of %d", len(tx.inboxes), len(recipients))
-	}
-	return nil
+	return tx.makeMissing(ctx)
 }
 
-// lockExisting locks the inboxes of recipients if all of them exist, else none. Whoever knows before he says atEnd whose inboxes that may
-// be can have them locked with what he asks last before. The column's collation is "C" (on SQLite BINARY), so ORDER BY is byte order;
-// rows are locked in that order because PostgreSQL locks above the sort.
-func (tx *Tx) lockExisting(recipients []string) statement {
+// makeMissing makes the inboxes that don't exist yet before anything depends on that, for a transaction that has to succeed at once.
+// It makes them while it holds others, and may lock what somebody else has made meanwhile: in theory it could meet a deadlock.
+func (tx *Tx) makeMissing(ctx context.Context) error {
+	missing := slices.Sorted(func(yield func(string) bool) {
+		for r, ib := range tx.inboxes {
+			if ib.fresh && !yield(r) {
+				return
+			}
+		}
+	})
+	for chunk := range slices.Chunk(missing, tableRows) {
+		query, args := tx.emptyInboxes(chunk)
+		var made []string
+		if err := tx.all(ctx, &made, query+` RETURNING recipient`, args...); err != nil {
+			return fmt.Errorf("make inboxes: %w", err)
+		}
+		for _, r := range made { // ours alone until the commit
+			tx.inboxes[r].fresh = false
+		}
+	}
+	missing = slices.DeleteFunc(missing, func(r string) bool { return !tx.inboxes[r].fresh })
+	if len(missing) == 0 {
+		return nil
+	}
+	return tx.together(ctx, tx.lockInto(missing))
+}
+
+func (q queryer) emptyInboxes(recipients []string) (query string, args []any) {
+	v, args := q.table("v", col("recipient", "text", recipients))
+	return `INSERT INTO inboxes (recipient) SELECT v.recipient FROM ` + v + ` WHERE true ON CONFLICT (recipient) DO NOTHING`, args
+}
+
+// lockAll locks the inboxes of recipients. Whoever knows before he says atEnd whose inboxes that may be can have them locked with what
+// he asks last before.
+func (tx *Tx) lockAll(recipients []string) statement {
 	recipients = slices.Compact(slices.Sorted(slices.Values(recipients)))
-	list := tx.list(recipients)
-	all, args := "", []any{list}
-	if len(recipients) > 1 {
-		all, args = ` AND (SELECT count(*) FROM inboxes WHERE `+tx.in("recipient")+`) = ?`, append(args, list, len(recipients))
+	tx.inboxes = make(map[string]*inbox, len(recipients))
+	for _, r := range recipients {
+		tx.inboxes[r] = &inbox{recipient: r, fresh: true}
 	}
-	if tx.inboxes == nil {
-		tx.inboxes = make(map[string]*inbox, len(recipients))
-	}
-	return statement{what: "lock inboxes", args: args, scan: func(row scanner) error {
+	return tx.lockInto(recipients)
+}
+
+// lockInto locks those of recipients' inboxes that exist and takes them into tx.inboxes. The column's collation is "C" (on SQLite
+// BINARY), so ORDER BY is byte order; rows are locked in that order because PostgreSQL locks above the sort.
+func (tx *Tx) lockInto(recipients []string) statement {
+	return statement{what: "lock inboxes", args: []any{tx.list(recipients)}, scan: func(row scanner) error {
 		ib := &inbox{}
 		err := row.Scan(&ib.recipient, &ib.rev, &ib.floorRev, &ib.seenRev, &ib.unread, &ib.unseen, &ib.total,
 			&ib.capDay, &ib.capCount)
@@ -162,30 +159,27 @@ func (tx *Tx) lockExisting(recipients []string) statement {
 	}, query: `
 		SELECT recipient, rev, floor_rev, seen_rev, unread, unseen, total, cap_day, cap_count
 		FROM inboxes
-		WHERE ` + tx.in("recipient") + all + `
+		WHERE ` + tx.in("recipient") + `
 		ORDER BY recipient` + tx.forUpdate()}
 }
 
-// saveInboxes writes the counters of the inboxes that changed.
+// saveInboxes writes the counters of the inboxes that changed. One that somebody else has made meanwhile fails the transaction
+// (inboxTaken).
 func (tx *Tx) saveInboxes(ctx context.Context) error {
-	var dirty []*inbox
+	var fresh, dirty []*inbox
 	for _, ib := range tx.inboxes {
-		if ib.dirty {
+		switch {
+		case !ib.dirty:
+		case ib.fresh:
+			fresh = append(fresh, ib)
+		default:
 			dirty = append(dirty, ib)
 		}
 	}
-	slices.SortFunc(dirty, func(a, b *inbox) int { return cmp.Compare(a.recipient, b.recipient) })
+	byRecipient := func(a, b *inbox) int { return cmp.Compare(a.recipient, b.recipient) }
+	slices.SortFunc(dirty, byRecipient)
 	for chunk := range slices.Chunk(dirty, tableRows) {
-		v, args := tx.table("v",
-			col("recipient", "text", pluck(chunk, func(ib *inbox) string { return ib.recipient })),
-			col("rev", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.rev })),
-			col("floor_rev", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.floorRev })),
-			col("seen_rev", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.seenRev })),
-			col("unread", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.unread })),
-			col("unseen", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.unseen })),
-			col("total", "bigint", pluck(chunk, func(ib *inbox) int64 { return ib.total })),
-			col("cap_day", "date", pluck(chunk, func(ib *inbox) civil.Date { return ib.capDay })),
-			col("cap_count", "integer", pluck(chunk, func(ib *inbox) int { return ib.capCount })))
+		v, args := tx.table("v", inboxColumns(chunk)...)
 		err := tx.post(ctx, "save inboxes", `
 			UPDATE inboxes
 			SET rev = v.rev, floor_rev = v.floor_rev, seen_rev = v.seen_rev, unread = v.unread, unseen = v.unseen,
@@ -194,6 +188,38 @@ func (tx *Tx) saveInboxes(ctx context.Context) error {
 			WHERE inboxes.recipient = v.recipient`, args...)
 		if err != nil {
 			return err
+		}
+	}
+	slices.SortFunc(fresh, byRecipient)
+	for chunk := range slices.Chunk(fresh, tableRows) {
+		if err := tx.insertInto(ctx, "make inboxes", "inboxes", inboxColumns(chunk)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func inboxColumns(rows []*inbox) []column {
+	return []column{
+		col("recipient", "text", pluck(rows, func(ib *inbox) string { return ib.recipient })),
+		col("rev", "bigint", pluck(rows, func(ib *inbox) int64 { return ib.rev })),
+		col("floor_rev", "bigint", pluck(rows, func(ib *inbox) int64 { return ib.floorRev })),
+		col("seen_rev", "bigint", pluck(rows, func(ib *inbox) int64 { return ib.seenRev })),
+		col("unread", "bigint", pluck(rows, func(ib *inbox) int64 { return ib.unread })),
+		col("unseen", "bigint", pluck(rows, func(ib *inbox) int64 { return ib.unseen })),
+		col("total", "bigint", pluck(rows, func(ib *inbox) int64 { return ib.total })),
+		col("cap_day", "date", pluck(rows, func(ib *inbox) civil.Date { return ib.capDay })),
+		col("cap_count", "integer", pluck(rows, func(ib *inbox) int { return ib.capCount })),
+	}
+}
+
+// makeInboxes makes those that don't exist yet, empty, in a transaction of its own.
+func (db *DB) makeInboxes(ctx context.Context, recipients []string) error {
+	q := queryer{ext: db.writer, pg: db.pg != nil}
+	for chunk := range slices.Chunk(slices.Sorted(slices.Values(recipients)), tableRows) {
+		query, args := q.emptyInboxes(chunk)
+		if _, err := q.exec(ctx, query, args...); err != nil {
+			return fmt.Errorf("make inboxes: %w", err)
 		}
 	}
 	return nil
@@ -225,8 +251,11 @@ func (tx *Tx) insert(ctx context.Context, drafts []Draft) ([]Notification, error
 	if err != nil {
 		return nil, err
 	}
-	var recipients []string
-	var rows []*Notification
+	type inserted struct {
+		recipient string
+		*Notification
+	}
+	var rows []inserted
 	for i, d := range drafts {
 		if !fresh[i] {
 			continue
@@ -244,12 +273,13 @@ func (tx *Tx) insert(ctx context.Context, drafts []Draft) ([]Notification, error
 		written[i] = n
 		ib.count(&n, 1)
 		ib.items = append(ib.items, n)
-		recipients = append(recipients, d.Recipient)
-		rows = append(rows, &written[i])
+		rows = append(rows, inserted{d.Recipient, &written[i]})
 	}
-	for start := 0; start < len(rows); start += tableRows {
-		end := min(start+tableRows, len(rows))
-		if err := tx.insertRows(ctx, recipients[start:end], rows[start:end]); err != nil {
+	// Who makes an inbox waits here for whoever makes the same one: so all of them come by in one order.
+	slices.SortStableFunc(rows, func(a, b inserted) int { return cmp.Compare(a.recipient, b.recipient) })
+	for chunk := range slices.Chunk(rows, tableRows) {
+		err := tx.insertRows(ctx, pluck(chunk, func(i inserted) string { return i.recipient }), pluck(chunk, func(i inserted) *Notification { return i.Notification }))
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -257,7 +287,8 @@ func (tx *Tx) insert(ctx context.Context, drafts []Draft) ([]Notification, error
 }
 
 func (tx *Tx) insertRows(ctx context.Context, recipients []string, rows []*Notification) error {
-	v, args := tx.table("v",
+	revs := pluck(rows, func(n *Notification) int64 { return n.Rev })
+	return tx.insertInto(ctx, "insert notifications", "notifications",
 		col("id", "text", pluck(rows, func(n *Notification) string { return n.ID })),
 		col("recipient", "text", recipients),
 		col("kind", "text", pluck(rows, func(n *Notification) string { return n.Kind })),
@@ -273,15 +304,8 @@ func (tx *Tx) insertRows(ctx context.Context, recipients []string, rows []*Notif
 		col("url", "text", pluck(rows, func(n *Notification) *string { return n.URL })),
 		col("quiet", "boolean", pluck(rows, func(n *Notification) bool { return n.Quiet })),
 		col("created_at", "timestamptz", pluck(rows, func(n *Notification) time.Time { return n.CreatedAt })),
-		col("rev", "bigint", pluck(rows, func(n *Notification) int64 { return n.Rev })))
-	err := tx.post(ctx, "insert notifications", `
-		INSERT INTO notifications (id, recipient, kind, title, body, data, url, quiet, created_at, created_rev, rev)
-		SELECT v.id, v.recipient, v.kind, v.title, v.body, v.data, v.url, v.quiet, v.created_at, v.rev, v.rev
-		FROM `+v, args...)
-	if err != nil {
-		return err
-	}
-	return nil
+		col("created_rev", "bigint", revs),
+		col("rev", "bigint", revs))
 }
 
 // takeKeys says which drafts are new. Keys are inserted in byte order: whoever holds the same one is waited for. They are new but for

@@ -125,7 +125,7 @@ func (db *DB) tellChanges(ctx context.Context, ids []string, lock func(*Tx) stri
 			tried = append(tried, c.ID)
 			ids = append(ids, c.Recipients()...)
 		}
-		found, err := tx.peopleByID(ctx, ids, forShare, pv, tx.lockExisting(ids))
+		found, err := tx.peopleByID(ctx, ids, forShare, pv, tx.lockAll(ids))
 		if err != nil {
 			return err
 		}
@@ -215,7 +215,7 @@ func (db *DB) tellRequests(ctx context.Context, last string, limit int,
 			return err
 		}
 		// All at once, since people are locked in order.
-		found, err := tx.peopleByID(ctx, ids, forShare, pv, tx.lockExisting(ids))
+		found, err := tx.peopleByID(ctx, ids, forShare, pv, tx.lockAll(ids))
 		if err != nil {
 			return err
 		}

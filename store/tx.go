@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -234,6 +236,7 @@ type Tx struct {
 	wake    bool
 
 	doubtful bool // notifications of it may have been written before
+	once     bool // it isn't run again, whatever others did meanwhile
 }
 
 // wakeOutbox wakes the relay after the commit. PostgreSQL does it itself, by triggers.
@@ -259,11 +262,18 @@ func (tx *Tx) atEnd(recipients []string, fn func(ctx context.Context) error) {
 func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	doubtful := false
 	return retrying(ctx, func() error {
-		changes, wake, err := db.writeOnce(ctx, doubtful, fn)
-		if err == nil {
-			db.tell(changes, wake)
+		tx := &Tx{doubtful: doubtful}
+		err := db.writeOnce(ctx, tx, fn)
+		switch {
+		case err == nil:
+			db.tell(tx.changes(), tx.wake)
+		case keyTaken(err):
+			doubtful = true
+		case inboxTaken(err):
+			if failed := db.makeInboxes(ctx, slices.Collect(maps.Keys(tx.inboxes))); failed != nil {
+				return errors.Join(failed, err)
+			}
 		}
-		doubtful = doubtful || keyTaken(err)
 		return err
 	})
 }
@@ -295,23 +305,24 @@ func (db *DB) tell(changes []Change, wake bool) {
 	}
 }
 
-func (db *DB) writeOnce(ctx context.Context, doubtful bool, fn func(ctx context.Context, tx *Tx) error) (changes []Change, wake bool, err error) {
+// writeOnce runs fn in tx, a new one, and commits it.
+func (db *DB) writeOnce(ctx context.Context, tx *Tx, fn func(ctx context.Context, tx *Tx) error) error {
 	q, commit, rollback, err := db.begin(ctx)
 	if err != nil {
-		return nil, false, fmt.Errorf("begin: %w", err)
+		return fmt.Errorf("begin: %w", err)
 	}
 	defer rollback() // does nothing after the commit
-	tx := &Tx{queryer: q, now: db.Now(), doubtful: doubtful}
+	tx.queryer, tx.now = q, db.Now()
 	if err := fn(ctx, tx); err != nil {
-		return nil, false, err
+		return err
 	}
 	if err := tx.runEnd(ctx); err != nil {
-		return nil, false, err
+		return err
 	}
 	if err := commit(ctx); err != nil {
-		return nil, false, fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("commit: %w", err)
 	}
-	return tx.changes(), tx.wake, nil
+	return nil
 }
 
 // begin begins a transaction that writes: READ COMMITTED on PostgreSQL, on SQLite the only one.
