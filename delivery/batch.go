@@ -44,6 +44,10 @@ type change struct {
 const (
 	messageVersion = 1
 	batchVersion   = 1
+
+	// About what stands before a batch's changes and a change's frame, besides the recipient.
+	batchHead  = 48
+	changeHead = 12
 )
 
 func appendBatch(dst []byte, shard int, batch []byte) []byte {

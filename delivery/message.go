@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"unicode/utf8"
 
 	"duebell/delivery/socket"
@@ -95,16 +96,28 @@ func errorFrame(ref, code, message string) frame {
 func goawayFrame(reconnectMS int64) frame { return encode(goawayMessage{"goaway", reconnectMS}) }
 
 func encode(message any) frame {
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false) // this is no HTML, and & in a URL stays short
+	e := encoders.Get().(*encoder)
+	defer encoders.Put(e)
+	e.text.Reset()
 	if err := e.Encode(message); err != nil {
 		// Only a notification's data can fail, and the store keeps nothing that isn't JSON. A frame that says nothing would
 		// break the chain without a word.
 		panic(fmt.Sprintf("encode %T: %v", message, err))
 	}
-	return socket.AppendText(nil, bytes.TrimSuffix(text.Bytes(), []byte("\n")))
+	return socket.AppendText(nil, bytes.TrimSuffix(e.text.Bytes(), []byte("\n")))
 }
+
+type encoder struct {
+	*json.Encoder
+	text bytes.Buffer
+}
+
+var encoders = sync.Pool{New: func() any {
+	e := &encoder{}
+	e.Encoder = json.NewEncoder(&e.text)
+	e.SetEscapeHTML(false) // this is no HTML, and & in a URL stays short
+	return e
+}}
 
 // The types of client messages.
 const (

@@ -27,6 +27,9 @@ const (
 	maxLiveItems = 100
 	maxLiveBytes = 512 << 10
 
+	// Buffers up to here are kept for the next batch of a shard: together that is no more than a run of reminders needs.
+	maxKeptBatch = 16 << 10
+
 	publishTimeout = 3 * time.Second
 	flushTimeout   = 2 * time.Second // at the end
 	epochInterval  = 30 * time.Second
@@ -48,6 +51,8 @@ type Publisher struct {
 	bytes   int       // of frames in queue
 	control []string  // payloads for controlChannel
 	wake    chan struct{}
+
+	batches [shards][]byte // publish's own, kept for the next time
 }
 
 // epochReader is what the epoch is read from: a *store.DB.
@@ -202,10 +207,14 @@ func (p *Publisher) publishQueued(ctx context.Context) {
 	}
 }
 
-// publish sends changes with one round trip: a message or a few, with a batch for each shard that has any.
+// publish sends changes with one round trip: a message or a few, with a batch for each shard that has any. Only Run calls it.
 func (p *Publisher) publish(ctx context.Context, changes []change, control []string) {
 	pipe := p.redis.Pipeline()
 	var counts []int // of changes, by command
+	left := 0        // bytes that aren't in a message yet
+	for i := range changes {
+		left += len(changes[i].frame) + len(changes[i].recipient) + changeHead
+	}
 	var message []byte
 	inMessage := 0
 	send := func() {
@@ -213,16 +222,23 @@ func (p *Publisher) publish(ctx context.Context, changes []change, control []str
 		counts = append(counts, inMessage)
 		message, inMessage = nil, 0
 	}
-	var batches [shards][]byte
+	batches := &p.batches
 	var inBatch [shards]int
 	var epochs [shards]string // of the batches
 	pack := func(shard int) {
 		if inMessage > 0 && len(message)+len(batches[shard]) > maxMessageBytes {
 			send()
 		}
+		if message == nil {
+			message = make([]byte, 0, max(len(batches[shard]), min(left, maxMessageBytes))+shards*batchHead)
+		}
+		left -= len(batches[shard])
 		message = appendBatch(message, shard, batches[shard])
 		inMessage += inBatch[shard]
-		batches[shard], inBatch[shard] = batches[shard][:0], 0
+		inBatch[shard] = 0
+		if batches[shard] = batches[shard][:0]; cap(batches[shard]) > maxKeptBatch {
+			batches[shard] = nil
+		}
 	}
 	sentAt := time.Now().UnixMicro()
 	for i := range changes {
@@ -233,7 +249,7 @@ func (p *Publisher) publish(ctx context.Context, changes []change, control []str
 		}
 		if len(batches[shard]) == 0 {
 			epochs[shard] = c.epoch
-			batches[shard] = appendBatchHead(slices.Grow(batches[shard], len(c.frame)+len(c.recipient)+64), c.epoch, sentAt)
+			batches[shard] = appendBatchHead(slices.Grow(batches[shard], len(c.frame)+len(c.recipient)+batchHead+changeHead), c.epoch, sentAt)
 		}
 		batches[shard] = appendChange(batches[shard], c)
 		inBatch[shard]++

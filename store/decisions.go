@@ -101,7 +101,7 @@ func (q queryer) readRecords(records map[subjectKey]*record, from map[string]civ
 	for loans := range slices.Chunk(slices.Sorted(maps.Keys(from)), tableRows) {
 		v, args := q.table("v", col("loan_id", "text", loans),
 			col("due_date", "date", pluck(loans, func(id string) civil.Date { return from[id] })))
-		// CROSS JOIN keeps SQLite from reading the log first. Served by decisions_subject, one range a loan.
+		// CROSS JOIN keeps SQLite from reading the log first. Served by decisions_rule, one range a loan.
 		list = append(list, statement{what: "read decisions", args: args, scan: decided, query: `
 			SELECT d.id, d.loan_id, d.due_date, d.recipient, d.kind, d.offset_days, d.outcome, d.reason
 			FROM ` + v + ` CROSS JOIN decisions AS d

@@ -62,11 +62,8 @@ func retryable(err error) bool {
 // keyTaken says whether a transaction wrote a notification that was written before.
 func keyTaken(err error) bool { return taken(err, "notification_keys_pkey") }
 
-// inboxTaken says whether somebody else made an inbox after a transaction had found that there was none: then its first notification
-// is there already.
-func inboxTaken(err error) bool {
-	return taken(err, "notifications_created") || taken(err, "inboxes_pkey")
-}
+// inboxTaken says whether somebody else made an inbox after a transaction had found that there was none.
+func inboxTaken(err error) bool { return taken(err, "inboxes_pkey") }
 
 func taken(err error, constraint string) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)

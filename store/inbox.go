@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"duebell/internal/civil"
 )
 
@@ -90,49 +92,14 @@ func (tx *Tx) inbox(recipient string) (*inbox, error) {
 	return ib, nil
 }
 
-// lockInboxes locks the inboxes of all touched recipients. Those that don't exist yet are made by saveInboxes. No two transactions
-// can wait for each other: existing rows are locked in byte order, by a statement of its own, which at READ COMMITTED also reads what
-// the last holder left; and whoever makes rows, in byte order too, locks none any more.
+// lockInboxes locks the inboxes of all touched recipients; makeInboxes makes those that don't exist yet. No two transactions can
+// wait for each other: existing rows are locked in byte order, by a statement of its own, which at READ COMMITTED also reads what the
+// last holder left; and whoever makes rows, in byte order too, locks none any more.
 func (tx *Tx) lockInboxes(ctx context.Context) error {
 	if len(tx.touched) == 0 || len(tx.inboxes) > 0 {
 		return nil
 	}
-	if err := tx.together(ctx, tx.lockAll(slices.Collect(maps.Keys(tx.touched)))); err != nil || !tx.once || !tx.pg {
-		return err
-	}
-	return tx.makeMissing(ctx)
-}
-
-// makeMissing makes the inboxes that don't exist yet before anything depends on that, for a transaction that has to succeed at once.
-// It makes them while it holds others, and may lock what somebody else has made meanwhile: in theory it could meet a deadlock.
-func (tx *Tx) makeMissing(ctx context.Context) error {
-	missing := slices.Sorted(func(yield func(string) bool) {
-		for r, ib := range tx.inboxes {
-			if ib.fresh && !yield(r) {
-				return
-			}
-		}
-	})
-	for chunk := range slices.Chunk(missing, tableRows) {
-		query, args := tx.emptyInboxes(chunk)
-		var made []string
-		if err := tx.all(ctx, &made, query+` RETURNING recipient`, args...); err != nil {
-			return fmt.Errorf("make inboxes: %w", err)
-		}
-		for _, r := range made { // ours alone until the commit
-			tx.inboxes[r].fresh = false
-		}
-	}
-	missing = slices.DeleteFunc(missing, func(r string) bool { return !tx.inboxes[r].fresh })
-	if len(missing) == 0 {
-		return nil
-	}
-	return tx.together(ctx, tx.lockInto(missing))
-}
-
-func (q queryer) emptyInboxes(recipients []string) (query string, args []any) {
-	v, args := q.table("v", col("recipient", "text", recipients))
-	return `INSERT INTO inboxes (recipient) SELECT v.recipient FROM ` + v + ` WHERE true ON CONFLICT (recipient) DO NOTHING`, args
+	return tx.together(ctx, tx.lockAll(slices.Collect(maps.Keys(tx.touched))))
 }
 
 // lockAll locks the inboxes of recipients. Whoever knows before he says atEnd whose inboxes that may be can have them locked with what
@@ -163,22 +130,12 @@ func (tx *Tx) lockInto(recipients []string) statement {
 		ORDER BY recipient` + tx.forUpdate()}
 }
 
-// saveInboxes writes the counters of the inboxes that changed. One that somebody else has made meanwhile fails the transaction
-// (inboxTaken).
+// saveInboxes writes the counters of the inboxes that changed.
 func (tx *Tx) saveInboxes(ctx context.Context) error {
-	var fresh, dirty []*inbox
-	for _, ib := range tx.inboxes {
-		switch {
-		case !ib.dirty:
-		case ib.fresh:
-			fresh = append(fresh, ib)
-		default:
-			dirty = append(dirty, ib)
-		}
+	if err := tx.makeInboxes(ctx); err != nil {
+		return err
 	}
-	byRecipient := func(a, b *inbox) int { return cmp.Compare(a.recipient, b.recipient) }
-	slices.SortFunc(dirty, byRecipient)
-	for chunk := range slices.Chunk(dirty, tableRows) {
+	for chunk := range slices.Chunk(tx.inboxesThat(func(ib *inbox) bool { return ib.dirty }), tableRows) {
 		v, args := tx.table("v", inboxColumns(chunk)...)
 		err := tx.post(ctx, "save inboxes", `
 			UPDATE inboxes
@@ -190,13 +147,34 @@ func (tx *Tx) saveInboxes(ctx context.Context) error {
 			return err
 		}
 	}
-	slices.SortFunc(fresh, byRecipient)
+	return nil
+}
+
+// makeInboxes writes the inboxes that didn't exist, as they now are. It comes before the first notification of any of them: so
+// whoever finds that somebody else has made one meanwhile finds it here (inboxTaken).
+func (tx *Tx) makeInboxes(ctx context.Context) error {
+	fresh := tx.inboxesThat(func(ib *inbox) bool { return ib.fresh })
 	for chunk := range slices.Chunk(fresh, tableRows) {
 		if err := tx.insertInto(ctx, "make inboxes", "inboxes", inboxColumns(chunk)...); err != nil {
 			return err
 		}
 	}
+	for _, ib := range fresh {
+		ib.fresh, ib.dirty = false, false
+	}
 	return nil
+}
+
+// inboxesThat are those of the transaction for which keep holds, in byte order.
+func (tx *Tx) inboxesThat(keep func(*inbox) bool) []*inbox {
+	var list []*inbox
+	for _, ib := range tx.inboxes {
+		if keep(ib) {
+			list = append(list, ib)
+		}
+	}
+	slices.SortFunc(list, func(a, b *inbox) int { return cmp.Compare(a.recipient, b.recipient) })
+	return list
 }
 
 func inboxColumns(rows []*inbox) []column {
@@ -213,16 +191,33 @@ func inboxColumns(rows []*inbox) []column {
 	}
 }
 
-// makeInboxes makes those that don't exist yet, empty, in a transaction of its own.
-func (db *DB) makeInboxes(ctx context.Context, recipients []string) error {
-	q := queryer{ext: db.writer, pg: db.pg != nil}
+// makeInboxes makes those of recipients that don't exist yet, empty, by exec, which commits.
+func (db *DB) makeInboxes(ctx context.Context, recipients []string, exec func(ctx context.Context, query string, args ...any) error) error {
+	q := db.query()
 	for chunk := range slices.Chunk(slices.Sorted(slices.Values(recipients)), tableRows) {
-		query, args := q.emptyInboxes(chunk)
-		if _, err := q.exec(ctx, query, args...); err != nil {
+		v, args := q.table("v", col("recipient", "text", chunk))
+		err := exec(ctx, q.rebind(`INSERT INTO inboxes (recipient) SELECT v.recipient FROM `+v+` WHERE true ON CONFLICT (recipient) DO NOTHING`), args...)
+		if err != nil {
 			return fmt.Errorf("make inboxes: %w", err)
 		}
 	}
 	return nil
+}
+
+// makeInboxesAside is makeInboxes on a connection of its own: the caller holds one of the pool, and others like him may hold the rest.
+func (db *DB) makeInboxesAside(ctx context.Context, recipients []string) error {
+	if db.pg == nil || len(recipients) == 0 {
+		return nil
+	}
+	conn, err := pgx.ConnectConfig(ctx, db.pg)
+	if err != nil {
+		return fmt.Errorf("make inboxes: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return db.makeInboxes(ctx, recipients, func(ctx context.Context, query string, args ...any) error {
+		_, err := conn.Exec(ctx, query, args...)
+		return err
+	})
 }
 
 // changes is what the transaction did, one Change an inbox that took a rev, by recipient.
@@ -251,11 +246,8 @@ func (tx *Tx) insert(ctx context.Context, drafts []Draft) ([]Notification, error
 	if err != nil {
 		return nil, err
 	}
-	type inserted struct {
-		recipient string
-		*Notification
-	}
-	var rows []inserted
+	var recipients []string
+	var rows []*Notification
 	for i, d := range drafts {
 		if !fresh[i] {
 			continue
@@ -273,13 +265,15 @@ func (tx *Tx) insert(ctx context.Context, drafts []Draft) ([]Notification, error
 		written[i] = n
 		ib.count(&n, 1)
 		ib.items = append(ib.items, n)
-		rows = append(rows, inserted{d.Recipient, &written[i]})
+		recipients = append(recipients, d.Recipient)
+		rows = append(rows, &written[i])
 	}
-	// Who makes an inbox waits here for whoever makes the same one: so all of them come by in one order.
-	slices.SortStableFunc(rows, func(a, b inserted) int { return cmp.Compare(a.recipient, b.recipient) })
-	for chunk := range slices.Chunk(rows, tableRows) {
-		err := tx.insertRows(ctx, pluck(chunk, func(i inserted) string { return i.recipient }), pluck(chunk, func(i inserted) *Notification { return i.Notification }))
-		if err != nil {
+	if err := tx.makeInboxes(ctx); err != nil {
+		return nil, err
+	}
+	for start := 0; start < len(rows); start += tableRows {
+		end := min(start+tableRows, len(rows))
+		if err := tx.insertRows(ctx, recipients[start:end], rows[start:end]); err != nil {
 			return nil, err
 		}
 	}

@@ -86,7 +86,7 @@ func testReads(t *testing.T, w *explainedDB, first, end int) {
 			}
 			return err
 		}, []read{{"due_reminders", "due_reminders_next", 100, 1}, {"due_reminders", "due_reminders_pkey", 100, 1}, {"loans", "loans_pkey", 100, 1},
-			{"users", "users_pkey", 100, 1}, {"installments", "installments_pkey", 100, 1}, {"decisions", "decisions_subject", 100, 1},
+			{"users", "users_pkey", 100, 1}, {"installments", "installments_pkey", 100, 1}, {"decisions", "decisions_rule", 100, 1},
 			{"inboxes", "inboxes_pkey", 100, 0}}},
 		{"AnyDue", func(int) error { _, err := w.AnyDue(t.Context()); return err }, []read{{"due_reminders", "due_reminders_next", 1, 1}}},
 		{"Backlog", func(int) error { _, err := w.Backlog(t.Context()); return err },
@@ -120,7 +120,7 @@ func testReads(t *testing.T, w *explainedDB, first, end int) {
 			[]read{{"notification_keys", "notification_keys_notification", 1, 1}}},
 		{"ExplainReminder", func(int) error { _, err := w.Explain(t.Context(), ExplainQuery{NotificationID: oldest}); return err },
 			[]read{{"notification_keys", "notification_keys_notification", 0, 1}, {"notifications", "notifications_pkey", 1, 1},
-				{"decisions", "decisions_subject", 10, 0}, {"loans", "*", 2, 0}, {"installments", "installments_pkey", 1, 1},
+				{"decisions", "decisions_rule", 10, 0}, {"loans", "*", 2, 0}, {"installments", "installments_pkey", 1, 1},
 				{"due_reminders", "due_reminders_pkey", 2, 1}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

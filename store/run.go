@@ -266,7 +266,7 @@ func (r *run) settle(ctx context.Context, tx *Tx, b *book, rows []dueRow) error 
 	if len(outcomes) != len(due) {
 		return fmt.Errorf("%d outcomes for %d due rows", len(outcomes), len(due))
 	}
-	s := &settlement{tx: tx, pv: b.pv, book: b, delete: gone}
+	s := &settlement{tx: tx, pv: b.pv, book: b, delete: slices.Grow(gone, len(due)), sends: make([]send, 0, len(due)), decisions: make([]Decision, 0, len(due))}
 	for i := range due {
 		if err := s.take(&due[i], outcomes[i]); err != nil {
 			return err
@@ -293,6 +293,7 @@ func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due 
 	if err != nil {
 		return nil, nil, err
 	}
+	due = make([]DueRow, 0, len(rows))
 	for _, row := range rows {
 		l, person := b.loans[row.loan], people[row.recipient]
 		recipients := l.recipients()
@@ -418,8 +419,8 @@ func (s *settlement) next(row *DueRow, at time.Time) {
 // write runs under the locks of the inboxes.
 func (s *settlement) write(ctx context.Context) error {
 	limit := s.pv.Policy.Caps.PerPersonPerDay
-	var drafts []Draft
-	var sent []send
+	drafts := make([]Draft, 0, len(s.sends))
+	sent := make([]send, 0, len(s.sends))
 	for _, send := range s.sends {
 		row, v := send.row, send.outcome.Verdict
 		ib, err := s.tx.inbox(row.Recipient)

@@ -270,7 +270,11 @@ func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx *Tx) er
 		case keyTaken(err):
 			doubtful = true
 		case inboxTaken(err):
-			if failed := db.makeInboxes(ctx, slices.Collect(maps.Keys(tx.inboxes))); failed != nil {
+			failed := db.makeInboxes(ctx, slices.Collect(maps.Keys(tx.inboxes)), func(ctx context.Context, query string, args ...any) error {
+				_, err := db.writer.ExecContext(ctx, query, args...)
+				return err
+			})
+			if failed != nil {
 				return errors.Join(failed, err)
 			}
 		}
@@ -315,6 +319,11 @@ func (db *DB) writeOnce(ctx context.Context, tx *Tx, fn func(ctx context.Context
 	tx.queryer, tx.now = q, db.Now()
 	if err := fn(ctx, tx); err != nil {
 		return err
+	}
+	if tx.once {
+		if err := db.makeInboxesAside(ctx, slices.Collect(maps.Keys(tx.touched))); err != nil {
+			return err
+		}
 	}
 	if err := tx.runEnd(ctx); err != nil {
 		return err
