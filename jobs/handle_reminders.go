@@ -26,8 +26,10 @@ const (
 	// long as it took, longestYield at most.
 	urgentFor    = 100 * time.Millisecond
 	longestYield = 250 * time.Millisecond
-	// maxHelpers bounds the tasks by which a long run asks other workers for help.
+	// maxHelpers bounds the tasks by which a long run asks other workers for help. It asks again after askAgain in which nobody did
+	// anything: a worker may have come later, or the call was lost.
 	maxHelpers = 64
+	askAgain   = 10 * time.Second
 	// noteEvery is how often a run looks whether its queue was paused, and notes how far it is.
 	noteEvery = time.Second
 	// heldWait is how long a run waits for rows that somebody else has locked. Whoever holds a lock for longer is frozen, and
@@ -50,7 +52,7 @@ func (w *Worker) reminderRun(ctx context.Context, task *asynq.Task) error {
 	w.runs.Add(1)
 	start := time.Now()
 	r := &reminderRun{w: w, tick: tick}
-	claimed, err := r.claim(ctx, new(store.DueCursor))
+	claimed, err := r.claim(ctx)
 	if err != nil {
 		return err
 	}
@@ -58,7 +60,7 @@ func (w *Worker) reminderRun(ctx context.Context, task *asynq.Task) error {
 		if err := w.db.BeginProgress(ctx, tick.Job, tick.At, claimed); err != nil {
 			return err
 		}
-		r.long = true
+		r.long, r.noted, r.alone = true, int64(claimed), time.Now()
 		w.askForHelp(ctx, tick)
 		err = r.claimAll(ctx, w.claimers())
 	} else {
@@ -153,19 +155,22 @@ type reminderRun struct {
 	tick  tickPayload
 	long  bool // its progress is noted
 	total atomic.Int64
+	from  store.DueCursor
 
 	mu    sync.Mutex
 	due   time.Time // for the next note
 	noted int64     // of total
+	alone time.Time // since when nobody else has done anything; zero: it doesn't ask for help
+	help  int64     // what others have done by then
 }
 
 // claim settles one batch.
-func (r *reminderRun) claim(ctx context.Context, from *store.DueCursor) (int, error) {
+func (r *reminderRun) claim(ctx context.Context) (int, error) {
 	if err := r.note(ctx); err != nil {
 		return 0, err
 	}
 	start := time.Now()
-	n, err := r.w.db.RunDueFrom(ctx, from, r.w.batch, r.w.decide)
+	n, err := r.w.db.RunDueFrom(ctx, &r.from, r.w.batch, r.w.decide)
 	if err != nil {
 		return 0, fmt.Errorf("run due reminders: %w", err)
 	}
@@ -195,13 +200,12 @@ func (r *reminderRun) claimAll(ctx context.Context, beside int) error {
 	for i := range beside {
 		group.Go(func() error {
 			var held time.Time
-			var from store.DueCursor
 			for {
 				for i > 0 && r.w.urgentLately() && ctx.Err() == nil {
 					sleep(ctx, urgentFor)
 				}
-				again := from != (store.DueCursor{})
-				n, err := r.claim(ctx, &from)
+				again := r.from.Moved()
+				n, err := r.claim(ctx)
 				if err != nil {
 					return err
 				}
@@ -241,10 +245,14 @@ func (r *reminderRun) note(ctx context.Context) error {
 		}
 		if r.long || paused {
 			total := r.total.Load()
-			if err := r.w.db.Progress(ctx, r.tick.Job, r.tick.At, int(total-r.noted)); err != nil {
+			all, err := r.w.db.Progress(ctx, r.tick.Job, r.tick.At, int(total-r.noted))
+			if err != nil {
 				return err
 			}
 			r.noted = total
+			if !r.alone.IsZero() {
+				r.askAgain(ctx, all-total)
+			}
 		}
 		if !paused {
 			r.due = time.Now().Add(noteEvery)
@@ -256,6 +264,18 @@ func (r *reminderRun) note(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// askAgain asks for help if others have done nothing for a while.
+func (r *reminderRun) askAgain(ctx context.Context, others int64) {
+	now := time.Now()
+	if others == r.help {
+		if now.Sub(r.alone) <= r.w.askAgain {
+			return
+		}
+		r.w.askForHelp(ctx, r.tick)
+	}
+	r.help, r.alone = others, now
 }
 
 // decide is the pure decide with what it decided counted. A batch that fails is decided again in halves, so the counts can be

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,6 +86,55 @@ func TestLongRunIsSharedByAllWorkers(t *testing.T) {
 		defer mu.Unlock()
 		if len(settled) != 2 || settled[0]+settled[1] < n {
 			t.Errorf("settled by worker: %v", settled)
+		}
+	})
+}
+
+// TestLongRunAsksAgainForHelp: a worker that comes when a run is under way settles a part of it too.
+func TestLongRunAsksAgainForHelp(t *testing.T) {
+	everywhere(t, "2026-03-06T12:00:00Z", func(t *testing.T, w *world) {
+		const n = 60
+		w.many(n)
+		w.scheduler()
+		var helped atomic.Bool
+		begun := make(chan struct{})
+		var once sync.Once
+		worker := func() *Worker {
+			worker := NewWorker(WorkerOptions{DB: w.db, Redis: w.redis.Client, Log: w.log, Metrics: w.stats, Poll: fast, LazyPoll: fast})
+			worker.batch, worker.askAgain = 2, 200*time.Millisecond
+			return worker
+		}
+		first, second := worker(), worker()
+		batches := 0
+		var mu sync.Mutex
+		first.settled = func(int) {
+			mu.Lock()
+			batches++
+			if batches == 3 {
+				once.Do(func() { close(begun) }) // it has asked, and nobody was there
+			}
+			mu.Unlock()
+			if !helped.Load() {
+				time.Sleep(200 * time.Millisecond)
+			}
+		}
+		second.settled = func(int) { helped.Store(true) }
+		w.start(first.Run)
+		w.at("2026-03-07T08:00:00Z")
+		<-begun
+		w.start(second.Run)
+		w.eventually("the run is done", func() bool {
+			runs, err := w.db.Runs(t.Context())
+			w.do(err)
+			told := w.told(n)
+			if len(runs) == 1 && (runs[0].Due != n || runs[0].Settled > int64(told)) {
+				t.Fatalf("%+v, and %d are told of %d", runs[0], told, n)
+			}
+			return told == n
+		})
+		w.settle()
+		if !helped.Load() {
+			t.Error("one worker settled it all")
 		}
 	})
 }

@@ -57,6 +57,7 @@ type Worker struct {
 	urgent   atomic.Int64                      // when status changes were told last, nanoseconds since 1970
 	batch    int                               // rows of the due queue in one transaction
 	runs     atomic.Int32                      // of reminders that this worker works for
+	askAgain time.Duration                     // how long a run waits for help before it asks again
 	settled  func(rows int)                    // tests: after each batch of reminders
 	pruning  sync.Mutex
 	handlers map[string]func(context.Context, *asynq.Task) error
@@ -68,7 +69,7 @@ const gatherFrom = 8
 
 // NewWorker makes a worker. Run starts it.
 func NewWorker(opt WorkerOptions) *Worker {
-	w := &Worker{db: opt.DB, redis: opt.Redis, log: opt.Log, metrics: opt.Metrics, opt: opt, queues: NewQueueReader(opt.Redis), batch: runBatch}
+	w := &Worker{db: opt.DB, redis: opt.Redis, log: opt.Log, metrics: opt.Metrics, opt: opt, queues: NewQueueReader(opt.Redis), batch: runBatch, askAgain: askAgain}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}

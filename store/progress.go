@@ -28,26 +28,28 @@ func (db *DB) AnyDue(ctx context.Context) (bool, error) {
 
 // BeginProgress notes on a tick how many reminders are due beside those that its run has settled.
 func (db *DB) BeginProgress(ctx context.Context, job string, at time.Time, settled int) error {
-	return db.progress(ctx, job, at, `settled = settled + ?, due = settled + ? + (
+	_, err := db.progress(ctx, job, at, `settled = settled + ?, due = settled + ? + (
 		SELECT count(*) FROM due_reminders WHERE next_at <= ? AND parked_at IS NULL)`, settled, settled, db.Now())
+	return err
 }
 
 // Progress adds to what a tick's run has settled and says that the run is alive: until some time after it the tick isn't
-// enqueued anew.
-func (db *DB) Progress(ctx context.Context, job string, at time.Time, settled int) error {
+// enqueued anew. It answers what all workers have settled of it so far; 0 if it is done.
+func (db *DB) Progress(ctx context.Context, job string, at time.Time, settled int) (all int64, err error) {
 	return db.progress(ctx, job, at, `settled = settled + ?`, settled)
 }
 
-func (db *DB) progress(ctx context.Context, job string, at time.Time, set string, args ...any) error {
-	err := db.write(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.exec(ctx, `UPDATE ticks SET enqueued_at = ?, `+set+` WHERE job = ? AND at = ? AND done_at IS NULL`,
+func (db *DB) progress(ctx context.Context, job string, at time.Time, set string, args ...any) (all int64, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
+		all = 0
+		return tx.each(ctx, func(row scanner) error { return row.Scan(&all) },
+			`UPDATE ticks SET enqueued_at = ?, `+set+` WHERE job = ? AND at = ? AND done_at IS NULL RETURNING settled`,
 			append(append([]any{wallNow()}, args...), job, stamp(at))...)
-		return err
 	})
 	if err != nil {
-		return fmt.Errorf("note the progress of a run: %w", err)
+		return 0, fmt.Errorf("note the progress of a run: %w", err)
 	}
-	return nil
+	return all, nil
 }
 
 // Runs are the runs that are under way and long enough to be watched, the oldest first.

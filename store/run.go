@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"duebell/internal/civil"
@@ -46,22 +48,43 @@ func (db *DB) RunDue(ctx context.Context, limit int,
 	return db.RunDueFrom(ctx, new(DueCursor), limit, decide)
 }
 
-// DueCursor is how far into the due queue a caller of RunDueFrom has claimed. The zero value is the beginning.
+// DueCursor is how far into the due queue its users have claimed, who may be several at once. The zero value is the beginning.
 type DueCursor struct {
+	claiming sync.Mutex // held while one claims, so that the next begins behind what that one gets
+	place    atomic.Pointer[duePlace]
+}
+
+// duePlace is a place in the order of the due queue.
+type duePlace struct {
 	at   time.Time
 	loan string
 }
 
+// Moved says whether the next claim begins elsewhere than at the beginning.
+func (c *DueCursor) Moved() bool { return c.place.Load() != nil }
+
 // RunDueFrom is RunDue for whoever calls it again and again: it takes what comes behind from, which it moves on, and so passes
 // over what it has settled before, whose rows are still in the way until the database has cleaned up. What came in before from
-// meanwhile, or was in somebody else's hands, is found from the beginning: that is where from is again when less than limit
-// was claimed.
+// meanwhile, or was in somebody else's hands, or couldn't be settled, is found from the beginning: that is where from is again when less
+// than limit was claimed.
 func (db *DB) RunDueFrom(ctx context.Context, from *DueCursor, limit int,
 	decide func(pv PolicyVersion, now time.Time, rows []DueRow) []Outcome) (claimed int, err error) {
 	r := &run{db: db, decide: decide}
-	var last DueCursor
 	keys, err := r.batch(ctx, func(ctx context.Context, tx *Tx) (rows []dueRow, b *book, err error) {
-		rows, b, last, err = tx.claimDue(ctx, *from, limit)
+		from.claiming.Lock()
+		defer from.claiming.Unlock()
+		var place duePlace
+		if p := from.place.Load(); p != nil {
+			place = *p
+		}
+		rows, b, place, err = tx.claimDue(ctx, place, limit)
+		switch {
+		case err != nil:
+		case len(rows) < limit:
+			from.place.Store(nil)
+		default:
+			from.place.Store(&place)
+		}
 		return rows, b, err
 	})
 	if err != nil && badRow(err) && len(keys) > 0 {
@@ -69,9 +92,6 @@ func (db *DB) RunDueFrom(ctx context.Context, from *DueCursor, limit int,
 	}
 	if err != nil {
 		return 0, fmt.Errorf("run due reminders: %w", err)
-	}
-	if *from = last; len(keys) < limit {
-		*from = DueCursor{}
 	}
 	return len(keys), nil
 }
@@ -114,7 +134,7 @@ func (r *run) halves(ctx context.Context, keys []subjectKey, reason error) error
 // rows that another worker has don't use up the limit; those of a loan that somebody else has just locked do, so less than
 // limit, or nothing, doesn't mean that nothing is due: AnyDue says that. Both are locked for what they then are: PostgreSQL looks again at a
 // row that was changed since the statement began. last is the place of the last one.
-func (tx *Tx) claimDue(ctx context.Context, from DueCursor, limit int) (rows []dueRow, b *book, last DueCursor, err error) {
+func (tx *Tx) claimDue(ctx context.Context, from duePlace, limit int) (rows []dueRow, b *book, last duePlace, err error) {
 	query := fmt.Sprintf(claimDueQuery, "", "")
 	if tx.pg {
 		// The rows first and alone: those of other workers are passed over before they are joined with anything.
@@ -136,7 +156,7 @@ func (tx *Tx) claimDue(ctx context.Context, from DueCursor, limit int) (rows []d
 		r.loan, r.nextAt = l.ID, nextAt.Time
 		rows = append(rows, r)
 		if c := r.nextAt.Compare(last.at); c > 0 || c == 0 && r.loan > last.loan {
-			last = DueCursor{r.nextAt, r.loan}
+			last = duePlace{r.nextAt, r.loan}
 		}
 		if b.loans[l.ID] == nil {
 			b.add(l)
