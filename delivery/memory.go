@@ -35,10 +35,12 @@ func (m *memory) due(allocated uint64) bool {
 	return true
 }
 
-func (m *memory) run(ctx context.Context) {
+// run looks until ctx is done; forget drops what nobody needs any more before memory is given back.
+func (m *memory) run(ctx context.Context, forget func()) {
 	allocated := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	every(ctx, memoryInterval, func(time.Time) {
 		if metrics.Read(allocated); m.due(allocated[0].Value.Uint64()) {
+			forget()
 			runtime.GC() // what is pooled goes with the second collection
 			debug.FreeOSMemory()
 		}

@@ -178,7 +178,12 @@ func (p *Pusher) Run(ctx context.Context, listener net.Listener) error {
 	group.Go(func() { p.sweeper.run(background) })
 	group.Go(func() { p.sweeper.expire(background) })
 	group.Go(func() { p.census.run(background) })
-	group.Go(func() { new(memory).run(background) })
+	group.Go(func() {
+		new(memory).run(background, func() {
+			p.calls.Forget()
+			p.opens.Forget()
+		})
+	})
 	defer group.Wait()
 	defer stop()
 

@@ -54,15 +54,28 @@ func (l *Limiter[K]) Peek(key K) (wait time.Duration, ok bool) {
 	return wait, wait == 0
 }
 
-// look says when the bucket is full again once one is taken, or how long there is none to take. mu is held.
-func (l *Limiter[K]) look(key K) (full, wait time.Duration) {
-	now := l.now()
+// Forget gives back the memory of buckets that are full. Otherwise that waits for the next call.
+func (l *Limiter[K]) Forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turn()
+}
+
+// turn forgets who wasn't seen lately. mu is held.
+func (l *Limiter[K]) turn() (now time.Duration) {
+	now = l.now()
 	if age := now - l.turned; age >= l.keep || len(l.young) >= maxKeys {
 		if age >= 2*l.keep { // nobody was here for long
 			l.young = nil
 		}
 		l.old, l.young, l.turned = l.young, make(map[K]time.Duration), now
 	}
+	return now
+}
+
+// look says when the bucket is full again once one is taken, or how long there is none to take. mu is held.
+func (l *Limiter[K]) look(key K) (full, wait time.Duration) {
+	now := l.turn()
 	full, seen := l.young[key]
 	if !seen {
 		full = l.old[key]

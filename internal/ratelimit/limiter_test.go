@@ -56,6 +56,9 @@ func TestAsATokenBucket(t *testing.T) {
 			if rapid.IntRange(0, 30).Draw(t, "rest") == 0 {
 				*now += time.Duration(rapid.Int64Range(0, int64(3*l.burst)).Draw(t, "long pause"))
 			}
+			if rapid.IntRange(0, 10).Draw(t, "forget") == 0 {
+				l.Forget()
+			}
 			key := rapid.IntRange(0, 3).Draw(t, "key")
 			b := buckets[key]
 			if b == nil {
@@ -95,6 +98,11 @@ func TestMemoryIsBounded(t *testing.T) {
 	l.Allow(-2)
 	if n := len(l.young) + len(l.old); n != 2 {
 		t.Errorf("%d keys are kept after a rest", n)
+	}
+	*now += 2 * time.Second
+	l.Forget()
+	if n := len(l.young) + len(l.old); n != 0 {
+		t.Errorf("%d keys are kept, although their buckets are full", n)
 	}
 }
 
