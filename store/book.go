@@ -259,7 +259,7 @@ func (tx *Tx) refigure(ctx context.Context, b *book) error {
 	if err != nil {
 		return err
 	}
-	var put, gone []installmentRow
+	var added, put, gone []installmentRow
 	for _, l := range changed {
 		old := make(map[int]Installment, len(l.stored))
 		for _, in := range l.stored {
@@ -268,7 +268,10 @@ func (tx *Tx) refigure(ctx context.Context, b *book) error {
 		for i, open := range allocate(l.installments, payments[l.ID]) {
 			in := &l.installments[i]
 			in.Open = open
-			if was, known := old[in.Number]; !known || was != *in {
+			switch was, known := old[in.Number]; {
+			case !known:
+				added = append(added, installmentRow{l.ID, *in})
+			case was != *in:
 				put = append(put, installmentRow{l.ID, *in})
 			}
 			delete(old, in.Number)
@@ -278,6 +281,9 @@ func (tx *Tx) refigure(ctx context.Context, b *book) error {
 		}
 	}
 	if err := tx.deleteInstallments(ctx, gone); err != nil {
+		return err
+	}
+	if err := tx.addInstallments(ctx, added); err != nil {
 		return err
 	}
 	return tx.putInstallments(ctx, put)

@@ -90,7 +90,7 @@ func (d *derivation) queue(ctx context.Context) error {
 		return err
 	}
 
-	var put []dueRow
+	var added, put []dueRow
 	var decisions []Decision
 	for _, p := range d.parts {
 		recipients := p.recipients()
@@ -125,7 +125,10 @@ func (d *derivation) queue(ctx context.Context) error {
 					continue
 				}
 				delete(existing, key) // what remains in it goes
-				if row := (dueRow{key, r.role, next.UTC().Truncate(time.Microsecond), false}); !queued || row != old {
+				switch row := (dueRow{key, r.role, next.UTC().Truncate(time.Microsecond), false}); {
+				case !queued:
+					added = append(added, row)
+				case row != old:
 					put = append(put, row)
 				}
 			}
@@ -136,6 +139,9 @@ func (d *derivation) queue(ctx context.Context) error {
 		gone = append(gone, key)
 	}
 	if err := tx.deleteDue(ctx, gone); err != nil {
+		return err
+	}
+	if err := tx.addDue(ctx, added); err != nil {
 		return err
 	}
 	if err := tx.putDue(ctx, put); err != nil {
@@ -221,30 +227,32 @@ func (d *derivation) markDerived(ctx context.Context) error {
 	return nil
 }
 
-// putDue inserts rows or replaces their time. A row that was parked is tried again.
-func (tx *Tx) putDue(ctx context.Context, rows []dueRow) error {
+// addDue adds rows that aren't there yet.
+func (tx *Tx) addDue(ctx context.Context, rows []dueRow) error {
 	for chunk := range slices.Chunk(rows, tableRows) {
-		v, args := tx.dueTable(chunk)
-		err := tx.post(ctx, "put due rows", `
-			INSERT INTO due_reminders (loan_id, due_date, recipient, role, next_at)
-			SELECT v.loan_id, v.due_date, v.recipient, v.role, v.next_at
-			FROM `+v+` WHERE true
-			ON CONFLICT (loan_id, due_date, recipient) DO UPDATE
-			SET role = excluded.role, next_at = excluded.next_at, parked_at = NULL, error = NULL`, args...)
-		if err != nil {
+		if err := tx.insertInto(ctx, "add due rows", "due_reminders", dueColumns(chunk)...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// putDue changes rows that are there. One that was parked is tried again.
+func (tx *Tx) putDue(ctx context.Context, rows []dueRow) error {
+	return tx.setDue(ctx, "put due rows", `, parked_at = NULL, error = NULL`, rows)
+}
+
 // moveDue sets the times of rows that this transaction has claimed.
 func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
+	return tx.setDue(ctx, "move due rows", "", rows)
+}
+
+func (tx *Tx) setDue(ctx context.Context, what, more string, rows []dueRow) error {
 	for chunk := range slices.Chunk(rows, tableRows) {
-		v, args := tx.dueTable(chunk)
-		err := tx.post(ctx, "move due rows", `
+		v, args := tx.table("v", dueColumns(chunk)...)
+		err := tx.post(ctx, what, `
 			UPDATE due_reminders
-			SET role = v.role, next_at = v.next_at
+			SET role = v.role, next_at = v.next_at`+more+`
 			FROM `+v+`
 			WHERE due_reminders.loan_id = v.loan_id AND due_reminders.due_date = v.due_date
 				AND due_reminders.recipient = v.recipient`, args...)
@@ -255,13 +263,14 @@ func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
 	return nil
 }
 
-func (q queryer) dueTable(rows []dueRow) (string, []any) {
-	return q.table("v",
+func dueColumns(rows []dueRow) []column {
+	return []column{
 		col("loan_id", "text", pluck(rows, func(r dueRow) string { return r.loan })),
 		col("due_date", "date", pluck(rows, func(r dueRow) civil.Date { return r.date })),
 		col("recipient", "text", pluck(rows, func(r dueRow) string { return r.recipient })),
 		col("role", "text", pluck(rows, func(r dueRow) string { return r.role })),
-		col("next_at", "timestamptz", pluck(rows, func(r dueRow) time.Time { return r.nextAt })))
+		col("next_at", "timestamptz", pluck(rows, func(r dueRow) time.Time { return r.nextAt })),
+	}
 }
 
 func (tx *Tx) deleteDue(ctx context.Context, keys []subjectKey) error {

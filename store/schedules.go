@@ -107,28 +107,42 @@ type installmentRow struct {
 	Installment
 }
 
+// addInstallments adds rows that aren't there yet.
+func (tx *Tx) addInstallments(ctx context.Context, rows []installmentRow) error {
+	for chunk := range slices.Chunk(rows, tableRows) {
+		if err := tx.insertInto(ctx, "add installments", "installments", installmentColumns(chunk)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putInstallments changes rows that are there.
 func (tx *Tx) putInstallments(ctx context.Context, rows []installmentRow) error {
 	for chunk := range slices.Chunk(rows, tableRows) {
-		v, args := tx.table("v",
-			col("loan_id", "text", pluck(chunk, func(r installmentRow) string { return r.loan })),
-			col("number", "integer", pluck(chunk, func(r installmentRow) int { return r.Number })),
-			col("due_date", "date", pluck(chunk, func(r installmentRow) civil.Date { return r.DueDate })),
-			col("amount_due", "bigint", pluck(chunk, func(r installmentRow) int64 { return r.AmountDue })),
-			col("amount_paid", "bigint", pluck(chunk, func(r installmentRow) int64 { return r.AmountPaid })),
-			col("outstanding", "bigint", pluck(chunk, func(r installmentRow) int64 { return r.Outstanding })),
-			col("open", "bigint", pluck(chunk, func(r installmentRow) int64 { return r.Open })))
+		v, args := tx.table("v", installmentColumns(chunk)...)
 		_, err := tx.exec(ctx, `
-			INSERT INTO installments (loan_id, number, due_date, amount_due, amount_paid, outstanding, open)
-			SELECT v.loan_id, v.number, v.due_date, v.amount_due, v.amount_paid, v.outstanding, v.open
-			FROM `+v+` WHERE true
-			ON CONFLICT (loan_id, number) DO UPDATE
-			SET due_date = excluded.due_date, amount_due = excluded.amount_due, amount_paid = excluded.amount_paid,
-				outstanding = excluded.outstanding, open = excluded.open`, args...)
+			UPDATE installments
+			SET due_date = v.due_date, amount_due = v.amount_due, amount_paid = v.amount_paid, outstanding = v.outstanding, open = v.open
+			FROM `+v+`
+			WHERE installments.loan_id = v.loan_id AND installments.number = v.number`, args...)
 		if err != nil {
 			return fmt.Errorf("put installments: %w", err)
 		}
 	}
 	return nil
+}
+
+func installmentColumns(rows []installmentRow) []column {
+	return []column{
+		col("loan_id", "text", pluck(rows, func(r installmentRow) string { return r.loan })),
+		col("number", "integer", pluck(rows, func(r installmentRow) int { return r.Number })),
+		col("due_date", "date", pluck(rows, func(r installmentRow) civil.Date { return r.DueDate })),
+		col("amount_due", "bigint", pluck(rows, func(r installmentRow) int64 { return r.AmountDue })),
+		col("amount_paid", "bigint", pluck(rows, func(r installmentRow) int64 { return r.AmountPaid })),
+		col("outstanding", "bigint", pluck(rows, func(r installmentRow) int64 { return r.Outstanding })),
+		col("open", "bigint", pluck(rows, func(r installmentRow) int64 { return r.Open })),
+	}
 }
 
 func (tx *Tx) deleteInstallments(ctx context.Context, rows []installmentRow) error {
