@@ -334,9 +334,14 @@ func (c *crew) run(ctx context.Context, due int) (took runTook, err error) {
 			finished = time.Now()
 		} else if time.Since(finished) > 10*time.Second { // what is published follows within milliseconds
 			var stored int64
-			err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&stored)
-			return took, errors.Join(err, fmt.Errorf("the run has ended with %d of %d notifications, of which %d were published: a publisher gives up what Redis doesn't take within 3 s",
-				stored-before, due, published))
+			var became string
+			err := c.db.QueryRowContext(ctx, `
+				SELECT (SELECT count(*) FROM notifications), concat_ws('; ',
+					(SELECT string_agg(concat_ws(' ', n, outcome, reason), ', ') FROM (SELECT outcome, reason, count(*) AS n FROM decisions GROUP BY 1, 2) AS d),
+					(SELECT count(*) || ' parked, such as ' || min(error) FROM due_reminders WHERE parked_at IS NOT NULL),
+					(SELECT count(*) || ' due' FROM due_reminders WHERE parked_at IS NULL AND next_at <= now()))`).Scan(&stored, &became)
+			return took, errors.Join(err, fmt.Errorf("the run has ended with %d of %d notifications, of which %d were published (a publisher gives up what Redis doesn't take within 3 s); in the database: %s",
+				stored-before, due, published, became))
 		}
 		for _, t := range c.programs[:runWorkers] {
 			u, err := t.usage()

@@ -97,8 +97,9 @@ func (l *bookLoan) recipients() []recipient {
 	return list
 }
 
-// lockLoans locks those of the loans that exist, in byte order, and reads them with their parties and installments.
-// This comes before everything else that a transaction locks.
+// lockLoans locks those of the loans that exist, in byte order, then their rows of the due queue, and reads them with their parties and
+// installments. This comes before everything else that a transaction locks. A run of reminders locks rows of the due queue alone, and
+// waits for none: so a loan doesn't change while one of its reminders is decided.
 func (db *DB) lockLoans(ctx context.Context, tx *Tx, ids []string) (*book, error) {
 	if err := tx.planAfresh(ctx); err != nil {
 		return nil, err
@@ -160,55 +161,47 @@ func (db *DB) readLoans(ctx context.Context, q queryer, ids []string, lock strin
 const headColumns = `l.id, l.borrower_id, l.product, l.currency, l.digits, l.status, l.as_of, l.schedule_as_of, l.schedule_dated,
 	l.policy_version, l.started_at, l.backfill`
 
-// scanHead reads headColumns behind those of more.
-func scanHead(row scanner, more ...any) (*bookLoan, error) {
+// scanHead reads headColumns.
+func scanHead(row scanner) (*bookLoan, error) {
 	l := &bookLoan{}
 	var asOf, scheduleAsOf, startedAt instant
-	err := row.Scan(append(more, &l.ID, &l.BorrowerID, &l.Product, &l.Currency, &l.Digits, &l.Status, &asOf, &scheduleAsOf,
-		&l.scheduleDated, &l.policyVersion, &startedAt, &l.backfill)...)
+	err := row.Scan(&l.ID, &l.BorrowerID, &l.Product, &l.Currency, &l.Digits, &l.Status, &asOf, &scheduleAsOf,
+		&l.scheduleDated, &l.policyVersion, &startedAt, &l.backfill)
 	l.AsOf, l.scheduleAsOf, l.startedAt = asOf.Time, scheduleAsOf.Time, startedAt.Time
 	return l, err
 }
 
-// readHeads reads a book without its installments.
+// readHeads reads a book without its installments: the loans, the policy and the parties. Read after the locks, it is what their last
+// holder left.
 func (db *DB) readHeads(ctx context.Context, q queryer, ids []string, lock string) (*book, error) {
-	b, err := q.readLoanRows(ctx, ids, lock)
-	if err != nil {
-		return nil, err
-	}
-	return b, db.readAround(ctx, q, b)
-}
-
-// readLoanRows reads loans alone.
-func (q queryer) readLoanRows(ctx context.Context, ids []string, lock string) (*book, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	b := &book{loans: make(map[string]*bookLoan, len(ids))}
-	err := q.each(ctx, func(row scanner) error {
+	list := q.list(ids)
+	heads := statement{what: "read loans", args: []any{list}, scan: func(row scanner) error {
 		l, err := scanHead(row)
 		b.add(l)
 		return err
-	}, `
-		SELECT `+headColumns+`
+	}, query: `
+		SELECT ` + headColumns + `
 		FROM loans AS l
-		WHERE `+q.in("l.id")+`
-		ORDER BY l.id`+lock, q.list(ids))
-	if err != nil {
-		return nil, fmt.Errorf("read loans: %w", err)
-	}
-	return b, nil
-}
-
-// readAround reads what belongs to the loans of a book: the policy, and parties. Read after the locks, it is what their last
-// holder left.
-func (db *DB) readAround(ctx context.Context, q queryer, b *book) error {
+		WHERE ` + q.in("l.id") + `
+		ORDER BY l.id` + lock}
+	queue := statement{what: "lock due rows", args: []any{list}, query: `
+		SELECT 1
+		FROM due_reminders
+		WHERE ` + q.in("loan_id") + `
+		ORDER BY loan_id, due_date, recipient` + lock}
 	var version int64
-	parties := statement{what: "read parties", args: []any{q.list(b.ids)}, scan: func(row scanner) error {
+	parties := statement{what: "read parties", args: []any{list}, scan: func(row scanner) error {
 		var id, notify string
 		var p Party
 		if err := row.Scan(&id, &p.UserID, &p.Role, &notify); err != nil {
 			return err
 		}
 		l := b.loans[id]
+		if l == nil { // it came since the loans were read
+			return nil
+		}
 		l.Parties = append(l.Parties, p)
 		return json.Unmarshal([]byte(notify), &l.Parties[len(l.Parties)-1].Notify)
 	}, query: `
@@ -216,14 +209,18 @@ func (db *DB) readAround(ctx context.Context, q queryer, b *book) error {
 		FROM loan_parties
 		WHERE ` + q.in("loan_id") + `
 		ORDER BY loan_id, user_id, role`}
-	err := q.together(ctx, readPolicyVersion(&version), parties)
-	if err != nil {
-		return err
+	statements := []statement{heads, queue, readPolicyVersion(&version), parties}
+	if lock == unlocked || len(ids) == 0 {
+		statements = slices.Delete(statements, 1, 2)
 	}
+	if err := q.together(ctx, statements...); err != nil {
+		return nil, err
+	}
+	var err error
 	if b.pv, err = db.policyOf(ctx, q, version); err != nil {
-		return fmt.Errorf("read the active policy: %w", err)
+		return nil, fmt.Errorf("read the active policy: %w", err)
 	}
-	return nil
+	return b, nil
 }
 
 func (b *book) add(l *bookLoan) {

@@ -15,18 +15,30 @@ import (
 )
 
 // copyRows is from how many rows on PostgreSQL gets them by COPY, in its binary format: a row costs two thirds of what it does
-// by INSERT from arrays (BenchmarkInsert). It is a round trip of its own, so it isn't for the few rows of a status change.
+// by INSERT from arrays (BenchmarkRows). It is a round trip of its own, so it isn't for the few rows of a status change.
 const copyRows = 50
 
 // insertInto adds up to tableRows rows to a table whose columns have the names of cols. A row that is there already fails the
 // transaction. The error may come with a later statement, and begins with what this was to do.
 func (tx *Tx) insertInto(ctx context.Context, what, table string, cols ...column) error {
-	names := strings.Join(pluck(cols, func(c column) string { return c.name }), ", ")
 	if tx.pg && cols[0].n >= copyRows {
-		return statement{what: what}.failed(tx.pipe.copyIn(ctx, `COPY `+table+` (`+names+`) FROM STDIN BINARY`, cols))
+		return statement{what: what}.failed(tx.copyInto(ctx, table, cols))
 	}
+	return tx.insertArrays(ctx, what, table, cols)
+}
+
+func (tx *Tx) copyInto(ctx context.Context, table string, cols []column) error {
+	return tx.pipe.copyIn(ctx, `COPY `+table+` (`+columnNames(cols)+`) FROM STDIN WITH (FORMAT binary)`, cols)
+}
+
+func (tx *Tx) insertArrays(ctx context.Context, what, table string, cols []column) error {
 	v, args := tx.table("v", cols...)
+	names := columnNames(cols)
 	return tx.post(ctx, what, `INSERT INTO `+table+` (`+names+`) SELECT `+names+` FROM `+v, args...)
+}
+
+func columnNames(cols []column) string {
+	return strings.Join(pluck(cols, func(c column) string { return c.name }), ", ")
 }
 
 // copyIn sends what was posted and then rows.
@@ -49,7 +61,7 @@ func (p *pipeline) copyIn(ctx context.Context, query string, cols []column) erro
 
 var copyBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// appendCopy encodes rows for COPY … BINARY: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4
+// appendCopy encodes rows for COPY in its binary format: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4
 func appendCopy(b []byte, cols []column) ([]byte, error) {
 	cells := make([]func(b []byte, i int) []byte, len(cols))
 	for i, c := range cols {

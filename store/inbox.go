@@ -102,20 +102,15 @@ func (tx *Tx) lockInboxes(ctx context.Context) error {
 	return tx.together(ctx, tx.lockAll(slices.Collect(maps.Keys(tx.touched))))
 }
 
-// lockAll locks the inboxes of recipients. Whoever knows before he says atEnd whose inboxes that may be can have them locked with what
-// he asks last before.
+// lockAll locks those of recipients' inboxes that exist. Whoever knows before he says atEnd whose inboxes that may be can have them
+// locked with what he asks last before. The column's collation is "C" (on SQLite BINARY), so ORDER BY is byte order; rows are locked in
+// that order because PostgreSQL locks above the sort.
 func (tx *Tx) lockAll(recipients []string) statement {
 	recipients = slices.Compact(slices.Sorted(slices.Values(recipients)))
 	tx.inboxes = make(map[string]*inbox, len(recipients))
 	for _, r := range recipients {
 		tx.inboxes[r] = &inbox{recipient: r, fresh: true}
 	}
-	return tx.lockInto(recipients)
-}
-
-// lockInto locks those of recipients' inboxes that exist and takes them into tx.inboxes. The column's collation is "C" (on SQLite
-// BINARY), so ORDER BY is byte order; rows are locked in that order because PostgreSQL locks above the sort.
-func (tx *Tx) lockInto(recipients []string) statement {
 	return statement{what: "lock inboxes", args: []any{tx.list(recipients)}, scan: func(row scanner) error {
 		ib := &inbox{}
 		err := row.Scan(&ib.recipient, &ib.rev, &ib.floorRev, &ib.seenRev, &ib.unread, &ib.unseen, &ib.total,
@@ -150,10 +145,10 @@ func (tx *Tx) saveInboxes(ctx context.Context) error {
 	return nil
 }
 
-// makeInboxes writes the inboxes that didn't exist, as they now are. It comes before the first notification of any of them: so
+// makeInboxes writes the touched inboxes that didn't exist, as they now are. It comes before the first notification of any of them: so
 // whoever finds that somebody else has made one meanwhile finds it here (inboxTaken).
 func (tx *Tx) makeInboxes(ctx context.Context) error {
-	fresh := tx.inboxesThat(func(ib *inbox) bool { return ib.fresh })
+	fresh := tx.inboxesThat(func(ib *inbox) bool { return ib.fresh && tx.touched[ib.recipient] })
 	for chunk := range slices.Chunk(fresh, tableRows) {
 		if err := tx.insertInto(ctx, "make inboxes", "inboxes", inboxColumns(chunk)...); err != nil {
 			return err

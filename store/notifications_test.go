@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -302,6 +303,30 @@ func TestClock(t *testing.T) {
 		}
 		if err := db.UseClock(ctx, "sundial"); err == nil {
 			t.Error("an unknown kind of clock was taken")
+		}
+	})
+}
+
+// An inbox is made for who is told, not for whoever was read on the way there.
+func TestOnlyWhoIsToldGetsAnInbox(t *testing.T) {
+	testenv.Databases(t, func(t *testing.T, url string) {
+		w := setup(t, url, "2026-03-01T12:00:00Z")
+		w.user("ana")
+		w.user("olga")
+		_, err := w.addOne(t.Context(), StatusChange{ID: "c1", ApplicationID: "a1", BorrowerID: "ana", From: "a", To: "b", OccurredAt: w.clock(), Notify: []string{"olga"}})
+		w.ok(err)
+		told, err := w.tellOne(t.Context(), "a1", func(c StatusChange, people map[string]Person, _ time.Time) ([]Draft, error) {
+			if len(people) != 2 {
+				t.Errorf("people: %v", people)
+			}
+			return []Draft{draft(c.BorrowerID, "told")}, nil
+		})
+		w.ok(err)
+		if told != 1 {
+			t.Errorf("%d told", told)
+		}
+		if got := w.lines(t, `SELECT recipient FROM inboxes`); !slices.Equal(got, []string{"ana"}) {
+			t.Errorf("inboxes of %v", got)
 		}
 	})
 }

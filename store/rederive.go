@@ -109,7 +109,9 @@ func (db *DB) RederiveStale(ctx context.Context, limit int) (n int, err error) {
 		if err != nil {
 			return err
 		}
-		loans = len(ids)
+		if loans = len(ids); loans == 0 {
+			return nil
+		}
 		b, err := db.lockLoans(ctx, tx, ids)
 		if err != nil {
 			return err

@@ -70,14 +70,14 @@ func (c *DueCursor) Moved() bool { return c.place.Load() != nil }
 func (db *DB) RunDueFrom(ctx context.Context, from *DueCursor, limit int,
 	decide func(pv PolicyVersion, now time.Time, rows []DueRow) []Outcome) (claimed int, err error) {
 	r := &run{db: db, decide: decide}
-	keys, err := r.batch(ctx, func(ctx context.Context, tx *Tx) (rows []dueRow, b *book, err error) {
+	keys, err := r.batch(ctx, func(ctx context.Context, tx *Tx) (rows []dueRow, err error) {
 		from.claiming.Lock()
 		defer from.claiming.Unlock()
 		var place duePlace
 		if p := from.place.Load(); p != nil {
 			place = *p
 		}
-		rows, b, place, err = tx.claimDue(ctx, place, limit)
+		rows, place, err = tx.claimDue(ctx, place, limit)
 		switch {
 		case err != nil:
 		case len(rows) < limit:
@@ -85,7 +85,7 @@ func (db *DB) RunDueFrom(ctx context.Context, from *DueCursor, limit int,
 		default:
 			from.place.Store(&place)
 		}
-		return rows, b, err
+		return rows, err
 	})
 	if err != nil && badRow(err) && len(keys) > 0 {
 		err = r.halves(ctx, keys, err)
@@ -108,16 +108,13 @@ func (r *run) halves(ctx context.Context, keys []subjectKey, reason error) error
 		r.db.log.ErrorContext(ctx, "a reminder can't be written and is parked", "loan", keys[0].loan,
 			"due_date", keys[0].date.String(), "error", reason)
 		return r.db.write(ctx, func(ctx context.Context, tx *Tx) error {
-			if _, err := tx.lockLoansOf(ctx, keys, tx.forUpdate()); err != nil {
-				return err
-			}
 			return tx.parkDue(ctx, keys, []string{shortened(reason)})
 		})
 	}
 	middle := len(keys) / 2
 	for _, half := range [][]subjectKey{keys[:middle], keys[middle:]} {
 		// What someone else holds meanwhile is settled there or by a later run.
-		tried, err := r.batch(ctx, func(ctx context.Context, tx *Tx) ([]dueRow, *book, error) {
+		tried, err := r.batch(ctx, func(ctx context.Context, tx *Tx) ([]dueRow, error) {
 			return tx.claimAgain(ctx, half)
 		})
 		if err != nil && badRow(err) && len(tried) > 0 {
@@ -130,146 +127,110 @@ func (r *run) halves(ctx context.Context, keys []subjectKey, reason error) error
 	return nil
 }
 
-// claimDue locks the oldest due rows and then their loans. It doesn't wait, so the order of the locks doesn't matter, and
-// rows that another worker has don't use up the limit; those of a loan that somebody else has just locked do, so less than
-// limit, or nothing, doesn't mean that nothing is due: AnyDue says that. Both are locked for what they then are: PostgreSQL looks again at a
-// row that was changed since the statement began. last is the place of the last one.
-func (tx *Tx) claimDue(ctx context.Context, from duePlace, limit int) (rows []dueRow, b *book, last duePlace, err error) {
-	query := fmt.Sprintf(claimDueQuery, "", "")
+// claimDue locks the oldest due rows that nobody else has: neither another run nor whoever changes a loan (lockLoans). It never
+// waits, so the order of the locks doesn't matter. Each is locked for what it then is: PostgreSQL looks again at a row that was changed
+// since the statement began. last is the place of the last one.
+func (tx *Tx) claimDue(ctx context.Context, from duePlace, limit int) (rows []dueRow, last duePlace, err error) {
 	if tx.pg {
-		// The rows first and alone: those of other workers are passed over before they are joined with anything.
-		query = fmt.Sprintf(claimDueQuery, "FOR UPDATE SKIP LOCKED", "FOR UPDATE OF l SKIP LOCKED")
 		// Rows come out of due_reminders_next in order, so that only as many are read as are taken. A backlog sorted
 		// anew for each batch would cost its square.
 		if err := tx.post(ctx, "plan", `SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`); err != nil {
-			return nil, nil, last, err
+			return nil, last, err
 		}
 	}
-	b = &book{loans: make(map[string]*bookLoan)}
 	err = tx.each(ctx, func(row scanner) error {
-		var r dueRow
-		var nextAt instant
-		l, err := scanHead(row, &r.date, &r.recipient, &r.role, &nextAt)
-		if err != nil {
-			return err
-		}
-		r.loan, r.nextAt = l.ID, nextAt.Time
+		r, err := scanDue(row)
 		rows = append(rows, r)
 		if c := r.nextAt.Compare(last.at); c > 0 || c == 0 && r.loan > last.loan {
 			last = duePlace{r.nextAt, r.loan}
 		}
-		if b.loans[l.ID] == nil {
-			b.add(l)
-		}
-		return nil
-	}, query, tx.now, from.at, from.loan, limit)
+		return err
+	}, claimDueQuery+tx.skipLocked(), tx.now, from.at, from.loan, limit)
 	if err == nil && tx.pg {
 		err = tx.post(ctx, "plan", `SELECT set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true)`)
 	}
 	if err != nil {
-		return nil, nil, last, fmt.Errorf("claim due rows: %w", err)
+		return nil, last, fmt.Errorf("claim due rows: %w", err)
 	}
-	slices.Sort(b.ids)
 	slices.SortFunc(rows, func(a, b dueRow) int { return a.subjectKey.compare(b.subjectKey) })
-	return rows, b, last, nil
+	return rows, last, nil
 }
 
 const claimDueQuery = `
-	SELECT d.due_date, d.recipient, d.role, d.next_at, ` + headColumns + `
-	FROM (
-		SELECT loan_id, due_date, recipient, role, next_at
-		FROM due_reminders
-		WHERE next_at <= ? AND (next_at, loan_id) >= (?, ?) AND parked_at IS NULL
-		ORDER BY next_at, loan_id
-		LIMIT ?
-		%s) AS d JOIN loans AS l ON l.id = d.loan_id
-	%s`
+	SELECT loan_id, due_date, recipient, role, next_at
+	FROM due_reminders
+	WHERE next_at <= ? AND (next_at, loan_id) >= (?, ?) AND parked_at IS NULL
+	ORDER BY next_at, loan_id
+	LIMIT ?`
 
-// claimAgain takes those of the keys that are still due and whose loans nobody else holds.
-func (tx *Tx) claimAgain(ctx context.Context, keys []subjectKey) ([]dueRow, *book, error) {
-	keys, err := tx.lockLoansOf(ctx, keys, tx.skipLocked())
-	if err != nil {
-		return nil, nil, err
+// claimAgain takes those of up to tableRows keys that are still due and that nobody else has.
+func (tx *Tx) claimAgain(ctx context.Context, keys []subjectKey) (rows []dueRow, err error) {
+	v, args := tx.keyTable(keys)
+	lock := tx.skipLocked()
+	if tx.pg {
+		lock = " FOR UPDATE OF d SKIP LOCKED"
 	}
-	rows, err := tx.stillDue(ctx, keys)
+	err = tx.each(ctx, func(row scanner) error {
+		r, err := scanDue(row)
+		rows = append(rows, r)
+		return err
+	}, `
+		SELECT d.loan_id, d.due_date, d.recipient, d.role, d.next_at
+		FROM `+v+` CROSS JOIN due_reminders AS d
+		WHERE d.loan_id = v.loan_id AND d.due_date = v.due_date AND d.recipient = v.recipient
+			AND d.next_at <= ? AND d.parked_at IS NULL
+		ORDER BY d.loan_id, d.due_date, d.recipient`+lock, append(args, tx.now)...)
 	if err != nil {
-		return nil, nil, err
-	}
-	b, err := tx.readLoanRows(ctx, loansOf(keys), unlocked)
-	return rows, b, err
-}
-
-// lockLoansOf locks the loans of keys and answers those that it has.
-func (tx *Tx) lockLoansOf(ctx context.Context, keys []subjectKey, lock string) ([]subjectKey, error) {
-	var ids []string
-	err := tx.all(ctx, &ids, `SELECT id FROM loans WHERE `+tx.in("id")+` ORDER BY id`+lock, tx.list(loansOf(keys)))
-	if err != nil {
-		return nil, fmt.Errorf("lock loans: %w", err)
-	}
-	return slices.DeleteFunc(slices.Clone(keys), func(k subjectKey) bool { return !slices.Contains(ids, k.loan) }), nil
-}
-
-func loansOf(keys []subjectKey) []string {
-	return slices.Compact(slices.Sorted(slices.Values(pluck(keys, func(k subjectKey) string { return k.loan }))))
-}
-
-// stillDue reads rows again, now that their loans are locked: another worker may have settled them just before.
-func (tx *Tx) stillDue(ctx context.Context, keys []subjectKey) ([]dueRow, error) {
-	var rows []dueRow
-	for chunk := range slices.Chunk(keys, tableRows) {
-		v, args := tx.keyTable(chunk)
-		err := tx.each(ctx, func(row scanner) error {
-			var r dueRow
-			var nextAt instant
-			err := row.Scan(&r.loan, &r.date, &r.recipient, &r.role, &nextAt)
-			r.nextAt = nextAt.Time
-			rows = append(rows, r)
-			return err
-		}, `
-			SELECT d.loan_id, d.due_date, d.recipient, d.role, d.next_at
-			FROM `+v+` CROSS JOIN due_reminders AS d
-			WHERE d.loan_id = v.loan_id AND d.due_date = v.due_date AND d.recipient = v.recipient
-				AND d.next_at <= ? AND d.parked_at IS NULL
-			ORDER BY d.loan_id, d.due_date, d.recipient`, append(args, tx.now)...)
-		if err != nil {
-			return nil, fmt.Errorf("read due rows: %w", err)
-		}
+		return nil, fmt.Errorf("claim due rows again: %w", err)
 	}
 	return rows, nil
 }
 
-// batch settles the rows that claim locked with their loans. It answers their keys also when it fails.
-func (r *run) batch(ctx context.Context, claim func(ctx context.Context, tx *Tx) ([]dueRow, *book, error)) (keys []subjectKey, err error) {
+func scanDue(row scanner) (r dueRow, err error) {
+	var nextAt instant
+	err = row.Scan(&r.loan, &r.date, &r.recipient, &r.role, &nextAt)
+	r.nextAt = nextAt.Time
+	return r, err
+}
+
+// batch settles the rows that claim locked. It answers their keys also when it fails. Loans that follow another policy are derived
+// before anything of them is sent, when the rows are free again: they come once more.
+func (r *run) batch(ctx context.Context, claim func(ctx context.Context, tx *Tx) ([]dueRow, error)) (keys []subjectKey, err error) {
+	var stale []string
 	err = r.db.write(ctx, func(ctx context.Context, tx *Tx) error {
-		keys = nil
+		keys, stale = nil, nil
 		if err := tx.planAfresh(ctx); err != nil {
 			return err
 		}
-		rows, b, err := claim(ctx, tx)
+		rows, err := claim(ctx, tx)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
 		keys = pluck(rows, func(r dueRow) subjectKey { return r.subjectKey })
-		if err := r.db.readAround(ctx, tx.queryer, b); err != nil {
+		// Unlocked: whoever changes one of them waits for the rows.
+		b, err := r.db.readHeads(ctx, tx.queryer, pluck(rows, func(r dueRow) string { return r.loan }), unlocked)
+		if err != nil {
 			return err
 		}
-		// Loans that follow another policy are derived before anything of them is sent: their rows come again.
-		stale := b.some(func(l *bookLoan) bool { return l.policyVersion != b.pv.Version })
-		if len(stale) > 0 {
-			old, err := r.db.lockLoans(ctx, tx, pluck(stale, func(l *bookLoan) string { return l.ID }))
-			if err != nil {
-				return err
-			}
-			if err := r.db.derive(ctx, tx, old); err != nil {
-				return err
-			}
-		}
+		stale = pluck(b.some(func(l *bookLoan) bool { return l.policyVersion != b.pv.Version }), func(l *bookLoan) string { return l.ID })
 		rows = slices.DeleteFunc(rows, func(row dueRow) bool { return b.loans[row.loan].policyVersion != b.pv.Version })
 		if len(rows) == 0 {
 			return nil
 		}
 		return r.settle(ctx, tx, b, rows)
 	})
+	for chunk := range slices.Chunk(stale, loansATime) {
+		if err != nil {
+			break
+		}
+		err = r.db.write(ctx, func(ctx context.Context, tx *Tx) error {
+			b, err := r.db.lockLoans(ctx, tx, chunk)
+			if err != nil {
+				return err
+			}
+			return r.db.derive(ctx, tx, b)
+		})
+	}
 	return keys, err
 }
 
