@@ -258,6 +258,11 @@ func (r *rig) newCrew(ctx context.Context, db *sql.DB) (*crew, error) {
 		return nil, err
 	}
 	c.version = version.Version
+	// A call for help that a crew before was killed with would run over what is due before it is time.
+	if err := r.redis.FlushDB(ctx).Err(); err != nil {
+		c.stop()
+		return nil, err
+	}
 	var uncount func()
 	c.published, uncount = r.countPublished(ctx)
 	c.ends = append(c.ends, uncount)
