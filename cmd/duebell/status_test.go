@@ -76,8 +76,8 @@ func TestALongRunHasABar(t *testing.T) {
 	}
 	wait("75 %, 3 of 4")
 	wait("standing still")
-	if err := db.Progress(ctx, "reminder.run", at, 1); err != nil {
-		t.Fatal(err)
+	if all, err := db.Progress(ctx, "reminder.run", at, 1); err != nil || all != 4 {
+		t.Fatalf("%d settled, %v", all, err)
 	}
 	wait("100 %, 4 of 4")
 	stop()
