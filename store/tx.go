@@ -347,7 +347,14 @@ func (db *DB) begin(ctx context.Context) (q queryer, commit func(context.Context
 	if err != nil {
 		return q, nil, nil, err
 	}
-	return queryer{ext: raw}, func(context.Context) error { return raw.Commit() }, func() { raw.Rollback() }, nil
+	commit = func(ctx context.Context) error {
+		err := raw.Commit()
+		if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil { // it was rolled back for that
+			return ctx.Err()
+		}
+		return err
+	}
+	return queryer{ext: raw}, commit, func() { raw.Rollback() }, nil
 }
 
 // runEnd locks the inboxes, runs what was queued and writes the counters.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,6 +88,7 @@ func asyncAPI(t *testing.T) (check func(message []byte) error, seen map[string]b
 		}
 	}
 	seen = map[string]bool{}
+	var mu sync.Mutex // the screens read while the test sends
 	return func(message []byte) error {
 		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(message))
 		if err != nil {
@@ -97,7 +99,9 @@ func asyncAPI(t *testing.T) (check func(message []byte) error, seen map[string]b
 		if schema == nil {
 			return fmt.Errorf("type %q is not in asyncapi.yaml", kind)
 		}
+		mu.Lock()
 		seen[kind] = true
+		mu.Unlock()
 		return schema.Validate(v)
 	}, seen
 }
