@@ -64,7 +64,7 @@ func openAPI(t *testing.T) func(*http.Request, *http.Response, []byte) error {
 }
 
 // asyncAPI answers a check of socket messages against the published document. seen has the types that were checked.
-func asyncAPI(t *testing.T) (check func(message []byte) error, seen map[string]bool) {
+func asyncAPI(t *testing.T) (check func(message []byte) error, seen func(kind string) bool) {
 	t.Helper()
 	var doc any
 	if err := yaml.Unmarshal(docs.AsyncAPI, &doc); err != nil {
@@ -87,7 +87,7 @@ func asyncAPI(t *testing.T) (check func(message []byte) error, seen map[string]b
 			t.Fatal(err)
 		}
 	}
-	seen = map[string]bool{}
+	kinds := map[string]bool{}
 	var mu sync.Mutex // the screens read while the test sends
 	return func(message []byte) error {
 		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(message))
@@ -100,10 +100,14 @@ func asyncAPI(t *testing.T) (check func(message []byte) error, seen map[string]b
 			return fmt.Errorf("type %q is not in asyncapi.yaml", kind)
 		}
 		mu.Lock()
-		seen[kind] = true
+		kinds[kind] = true
 		mu.Unlock()
 		return schema.Validate(v)
-	}, seen
+	}, func(kind string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return kinds[kind]
+	}
 }
 
 // person calls the inbox API as one user.
@@ -237,9 +241,9 @@ func TestProgramsKeepToTheirSpecifications(t *testing.T) {
 	l.must("DELETE", "/v1/users/officer", nil)
 
 	one.stop() // drains
-	ada.until(patience, "goodbye", func() bool { return seen["goaway"] })
+	ada.until(patience, "goodbye", func() bool { return seen("goaway") })
 	for _, kind := range []string{"hello", "changes", "reset", "ok", "error", "goaway"} {
-		if !seen[kind] {
+		if !seen(kind) {
 			t.Errorf("no %s was checked", kind)
 		}
 	}
