@@ -90,24 +90,24 @@ func asyncAPI(t *testing.T) (check func(message []byte) error, seen func(kind st
 	kinds := map[string]bool{}
 	var mu sync.Mutex // the screens read while the test sends
 	return func(message []byte) error {
-		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(message))
-		if err != nil {
-			return err
+			v, err := jsonschema.UnmarshalJSON(bytes.NewReader(message))
+			if err != nil {
+				return err
+			}
+			kind, _ := v.(map[string]any)["type"].(string)
+			schema := schemas[kind]
+			if schema == nil {
+				return fmt.Errorf("type %q is not in asyncapi.yaml", kind)
+			}
+			mu.Lock()
+			kinds[kind] = true
+			mu.Unlock()
+			return schema.Validate(v)
+		}, func(kind string) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return kinds[kind]
 		}
-		kind, _ := v.(map[string]any)["type"].(string)
-		schema := schemas[kind]
-		if schema == nil {
-			return fmt.Errorf("type %q is not in asyncapi.yaml", kind)
-		}
-		mu.Lock()
-		kinds[kind] = true
-		mu.Unlock()
-		return schema.Validate(v)
-	}, func(kind string) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return kinds[kind]
-	}
 }
 
 // person calls the inbox API as one user.
