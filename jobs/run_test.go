@@ -98,7 +98,6 @@ func TestLongRunAsksAgainForHelp(t *testing.T) {
 		w.scheduler()
 		var helped atomic.Bool
 		begun := make(chan struct{})
-		var once sync.Once
 		worker := func() *Worker {
 			worker := NewWorker(WorkerOptions{DB: w.db, Redis: w.redis.Client, Log: w.log, Metrics: w.stats, Poll: fast, LazyPoll: fast})
 			worker.batch, worker.askAgain = 2, 200*time.Millisecond
@@ -111,7 +110,7 @@ func TestLongRunAsksAgainForHelp(t *testing.T) {
 			mu.Lock()
 			batches++
 			if batches == 3 {
-				once.Do(func() { close(begun) }) // it has asked, and nobody was there
+				close(begun) // it has asked, and nobody was there
 			}
 			mu.Unlock()
 			if !helped.Load() {

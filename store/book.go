@@ -209,11 +209,11 @@ func (db *DB) readHeads(ctx context.Context, q queryer, ids []string, lock strin
 		FROM loan_parties
 		WHERE ` + q.in("loan_id") + `
 		ORDER BY loan_id, user_id, role`}
-	statements := []statement{heads, queue, readPolicyVersion(&version), parties}
-	if lock == unlocked || len(ids) == 0 {
-		statements = slices.Delete(statements, 1, 2)
+	statements := []statement{heads}
+	if lock != unlocked && len(ids) > 0 {
+		statements = append(statements, queue)
 	}
-	if err := q.together(ctx, statements...); err != nil {
+	if err := q.together(ctx, append(statements, readPolicyVersion(&version), parties)...); err != nil {
 		return nil, err
 	}
 	var err error

@@ -116,7 +116,7 @@ func TestInboxMadeMeanwhile(t *testing.T) {
 	tries := 0
 	err := db.write(t.Context(), func(ctx context.Context, tx *Tx) error {
 		tries++
-		tx.atEnd([]string{"old", "ana"}, func(ctx context.Context) error {
+		tx.atEnd([]string{"ana"}, func(ctx context.Context) error {
 			if tries == 1 {
 				if _, err := db.insert(ctx, draft("ana", "first")); err != nil {
 					return err

@@ -186,8 +186,8 @@ func inboxColumns(rows []*inbox) []column {
 	}
 }
 
-// makeInboxes makes those of recipients that don't exist yet, empty, by exec, which commits.
-func (db *DB) makeInboxes(ctx context.Context, recipients []string, exec func(ctx context.Context, query string, args ...any) error) error {
+// makeEmptyInboxes makes those of recipients that don't exist yet by exec, which commits.
+func (db *DB) makeEmptyInboxes(ctx context.Context, recipients []string, exec func(ctx context.Context, query string, args ...any) error) error {
 	q := db.query()
 	for chunk := range slices.Chunk(slices.Sorted(slices.Values(recipients)), tableRows) {
 		v, args := q.table("v", col("recipient", "text", chunk))
@@ -199,7 +199,7 @@ func (db *DB) makeInboxes(ctx context.Context, recipients []string, exec func(ct
 	return nil
 }
 
-// makeInboxesAside is makeInboxes on a connection of its own: the caller holds one of the pool, and others like him may hold the rest.
+// makeInboxesAside is makeEmptyInboxes on a connection of its own: the caller holds one of the pool, and others like him may hold the rest.
 func (db *DB) makeInboxesAside(ctx context.Context, recipients []string) error {
 	if db.pg == nil || len(recipients) == 0 {
 		return nil
@@ -209,7 +209,7 @@ func (db *DB) makeInboxesAside(ctx context.Context, recipients []string) error {
 		return fmt.Errorf("make inboxes: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	return db.makeInboxes(ctx, recipients, func(ctx context.Context, query string, args ...any) error {
+	return db.makeEmptyInboxes(ctx, recipients, func(ctx context.Context, query string, args ...any) error {
 		_, err := conn.Exec(ctx, query, args...)
 		return err
 	})

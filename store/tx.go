@@ -270,7 +270,7 @@ func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx *Tx) er
 		case keyTaken(err):
 			doubtful = true
 		case inboxTaken(err):
-			failed := db.makeInboxes(ctx, slices.Collect(maps.Keys(tx.touched)), func(ctx context.Context, query string, args ...any) error {
+			failed := db.makeEmptyInboxes(ctx, slices.Collect(maps.Keys(tx.touched)), func(ctx context.Context, query string, args ...any) error {
 				_, err := db.writer.ExecContext(ctx, query, args...)
 				return err
 			})
