@@ -27,7 +27,7 @@ func (f frame) text() []byte {
 	return f[2:]
 }
 
-// The messages to a client, as contract and docs/asyncapi.yaml have them.
+// The messages to a client, as contract and docs/asyncapi.yaml have them; changes are in changes.go.
 type (
 	helloMessage struct {
 		Type   string `json:"type"`
@@ -38,17 +38,6 @@ type (
 		Unseen int64  `json:"unseen"`
 		Total  int64  `json:"total"`
 		PingS  int    `json:"ping_s"`
-	}
-	changesMessage struct {
-		Type        string               `json:"type"`
-		From        int64                `json:"from"`
-		Rev         int64                `json:"rev"`
-		Unread      int64                `json:"unread"`
-		Unseen      int64                `json:"unseen"`
-		Total       int64                `json:"total"`
-		Items       []store.Notification `json:"items,omitempty"`
-		Removed     []string             `json:"removed,omitempty"`
-		ReadThrough int64                `json:"read_through,omitempty"`
 	}
 	resetMessage struct {
 		Type   string `json:"type"`
@@ -78,11 +67,6 @@ func helloFrame(user, epoch string, c store.Counts, pingSeconds int) frame {
 	return encode(helloMessage{"hello", user, epoch, c.Rev, c.Unread, c.Unseen, c.Total, pingSeconds})
 }
 
-// changesFrame reaches rev, which may lie below c.Rev while a session catches up: counts are always the newest known.
-func changesFrame(from, rev int64, c store.Counts, items []store.Notification, removed []string, readThrough int64) frame {
-	return encode(changesMessage{"changes", from, rev, c.Unread, c.Unseen, c.Total, items, removed, readThrough})
-}
-
 func resetFrame(epoch string, c store.Counts) frame {
 	return encode(resetMessage{"reset", epoch, c.Rev, c.Unread, c.Unseen, c.Total})
 }
@@ -100,8 +84,6 @@ func encode(message any) frame {
 	defer encoders.Put(e)
 	e.text.Reset()
 	if err := e.Encode(message); err != nil {
-		// Only a notification's data can fail, and the store keeps nothing that isn't JSON. A frame that says nothing would
-		// break the chain without a word.
 		panic(fmt.Sprintf("encode %T: %v", message, err))
 	}
 	return socket.AppendText(nil, bytes.TrimSuffix(e.text.Bytes(), []byte("\n")))

@@ -1,11 +1,12 @@
 package jobs
 
 import (
-	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"duebell/internal/civil"
+	"duebell/internal/jsontext"
 	"duebell/internal/money"
 	"duebell/internal/policy"
 	"duebell/jobs/text"
@@ -21,6 +22,23 @@ type reminderData struct {
 	Amount       string     `json:"amount"`
 	Currency     string     `json:"currency"`
 	Installments []int      `json:"installments"`
+}
+
+// json is the data as encoding/json would have it.
+func (d reminderData) json() []byte {
+	b := jsontext.AppendString(append(make([]byte, 0, 192), `{"loan_id":`...), d.LoanID)
+	b = jsontext.AppendString(append(b, `,"due_date":`...), d.DueDate.String())
+	b = strconv.AppendInt(append(b, `,"days":`...), int64(d.Days), 10)
+	b = jsontext.AppendString(append(b, `,"amount":`...), d.Amount)
+	b = jsontext.AppendString(append(b, `,"currency":`...), d.Currency)
+	b = append(b, `,"installments":[`...)
+	for i, number := range d.Installments {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(number), 10)
+	}
+	return append(b, ']', '}')
 }
 
 // decide is what becomes of due reminders now: by the policy, and in the recipient's words. It is pure. A row that can't be
@@ -61,9 +79,6 @@ func reminder(row store.DueRow, rule policy.Rule, days int) (store.Draft, error)
 	if err != nil {
 		return store.Draft{}, err
 	}
-	data, err := json.Marshal(reminderData{loan.ID, row.DueDate, days, money.Decimal(row.Open, loan.Digits), loan.Currency, row.Numbers})
-	if err != nil {
-		return store.Draft{}, fmt.Errorf("encode data: %w", err)
-	}
-	return store.Draft{Recipient: row.Recipient, Kind: rule.Kind, Title: title, Body: body, Data: data, URL: link("loans", loan.ID)}, nil
+	data := reminderData{loan.ID, row.DueDate, days, money.Decimal(row.Open, loan.Digits), loan.Currency, row.Numbers}
+	return store.Draft{Recipient: row.Recipient, Kind: rule.Kind, Title: title, Body: body, Data: data.json(), URL: link("loans", loan.ID)}, nil
 }

@@ -2,6 +2,10 @@ package money
 
 import (
 	"strings"
+	"sync"
+	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/bojanz/currency"
 )
@@ -11,9 +15,97 @@ import (
 // that isn't ISO's stands behind the plain decimal.
 func Format(minor int64, digits int, code, locale string) string {
 	decimal := Decimal(minor, digits)
-	amount, err := currency.NewAmount(decimal, code)
-	if err != nil || code == "" || digits < 0 || digits > MaxDigits {
+	if code == "" || !currency.IsValid(code) || digits < 0 || digits > MaxDigits {
 		return strings.TrimSpace(decimal + " " + code)
+	}
+	return shapeOf(shapeKey{locale, code, digits, len(decimal), minor < 0}).fill(decimal)
+}
+
+// shape is the text of an amount without its digits, of which there are as many and in the same order as in the plain decimal. What
+// stands around and between them depends on their number alone, and to find out takes some twenty times as long as to write them.
+type shape struct {
+	pieces []string // before the first digit, between the digits, behind the last
+	zero   rune     // the locale's 0; its other numerals follow
+}
+
+// shapeKey is what the shape of an amount depends on; length is that of the plain decimal.
+type shapeKey struct {
+	locale, code   string
+	digits, length int
+	negative       bool
+}
+
+// shapes keeps those that were asked for, up to a number that no lender's amounts have.
+var (
+	shapes sync.Map // shapeKey -> *shape
+	kept   atomic.Int64
+)
+
+const maxKept = 4096
+
+func shapeOf(key shapeKey) *shape {
+	if s, ok := shapes.Load(key); ok {
+		return s.(*shape)
+	}
+	s := newShape(key)
+	if kept.Load() < maxKept {
+		kept.Add(1)
+		shapes.Store(key, s)
+	}
+	return s
+}
+
+// newShape formats an amount of zeros, all but the first digit, which is a one: so the numerals of the locale are known too.
+func newShape(key shapeKey) *shape {
+	sample := make([]byte, 0, key.length)
+	if key.negative {
+		sample = append(sample, '-')
+	}
+	first := len(sample)
+	for len(sample) < key.length {
+		sample = append(sample, '0')
+	}
+	sample[first] = '1'
+	if key.digits > 0 {
+		sample[key.length-key.digits-1] = '.'
+	}
+	text := formatted(string(sample), key.digits, key.code, key.locale)
+
+	s := &shape{}
+	start := 0
+	for i, r := range text {
+		if unicode.IsDigit(r) {
+			if s.zero == 0 {
+				s.zero = r - 1
+			}
+			s.pieces = append(s.pieces, text[start:i])
+			start = i + utf8.RuneLen(r)
+		}
+	}
+	s.pieces = append(s.pieces, text[start:])
+	return s
+}
+
+func (s *shape) fill(decimal string) string {
+	var b strings.Builder
+	b.Grow(4 * len(decimal))
+	n := 0
+	for i := range len(decimal) {
+		if d := decimal[i]; d >= '0' && d <= '9' {
+			b.WriteString(s.pieces[n])
+			b.WriteRune(s.zero + rune(d-'0'))
+			n++
+		}
+	}
+	b.WriteString(s.pieces[n])
+	return b.String()
+}
+
+// formatted is Format of a decimal by the currency package.
+func formatted(decimal string, digits int, code, locale string) string {
+	amount, err := currency.NewAmount(decimal, code)
+	if err != nil {
+		return decimal + " " + code
 	}
 	where := formatLocale(locale)
 	f := currency.NewFormatter(where)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bojanz/currency"
 	"pgregory.net/rapid"
 )
 
@@ -182,6 +183,20 @@ func TestFormatHasTheDigitsOfTheLoan(t *testing.T) {
 		}
 		if want := strings.Replace(Decimal(minor, digits), ".", "", 1); shown.String() != want {
 			t.Fatalf("%q shows the digits %s, want %s", text, shown.String(), want)
+		}
+	})
+}
+
+// TestFormatIsThatOfTheCurrencyPackage compares texts made of a shape with those of the package itself.
+func TestFormatIsThatOfTheCurrencyPackage(t *testing.T) {
+	locales := []string{"en", "cs", "es", "es-MX", "ar", "ar-EG", "hi", "en-IN", "de-CH", "fa", "bn", "my", "pt-PT", "nl", "x"}
+	rapid.Check(t, func(t *rapid.T) {
+		minor := rapid.Int64().Draw(t, "minor")
+		digits := rapid.IntRange(0, MaxDigits).Draw(t, "digits")
+		code := rapid.SampledFrom(currency.GetCurrencyCodes()).Draw(t, "currency")
+		locale := rapid.SampledFrom(locales).Draw(t, "locale")
+		if got, want := Format(minor, digits, code, locale), formatted(Decimal(minor, digits), digits, code, locale); got != want {
+			t.Fatalf("Format(%d, %d, %s, %s) = %q, want %q", minor, digits, code, locale, got, want)
 		}
 	})
 }
