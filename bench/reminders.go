@@ -320,7 +320,7 @@ func (c *crew) run(ctx context.Context, due int) (took runTook, err error) {
 		select {
 		case <-ctx.Done():
 			return took, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(max(10*time.Millisecond, time.Since(added)/200)): // what a look takes is taken from the run
 		}
 		var when sql.NullTime
 		var done bool

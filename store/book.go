@@ -111,13 +111,19 @@ func (db *DB) lockLoans(ctx context.Context, tx *Tx, ids []string) (*book, error
 // and look rows up by their keys, one after the other. A kept plan may be one from before an import, when the tables were
 // empty and reading them whole was cheapest; and until the first ANALYZE a join by hash or merge seems as cheap as ten
 // thousand look-ups.
-func (tx *Tx) planAfresh(ctx context.Context) error {
+func (tx *Tx) planAfresh(ctx context.Context) error { return tx.plan(ctx, "force_custom_plan") }
+
+// planOnce keeps the plans of this transaction's statements, which are those of planAfresh for any arguments. It is for the many batches of a
+// long run: its first one says that there is enough in the tables for the index to be what is cheapest.
+func (tx *Tx) planOnce(ctx context.Context) error { return tx.plan(ctx, "force_generic_plan") }
+
+func (tx *Tx) plan(ctx context.Context, mode string) error {
 	if !tx.pg {
 		return nil
 	}
-	return tx.post(ctx, "plan afresh", `
-		SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('random_page_cost', '1.1', true),
-			set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`)
+	return tx.post(ctx, "plan", `
+		SELECT set_config('plan_cache_mode', ?, true), set_config('random_page_cost', '1.1', true),
+			set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`, mode)
 }
 
 // skipLocked locks the rows of a SELECT that nobody else has locked and leaves out the others, so it never waits.

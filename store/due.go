@@ -16,6 +16,7 @@ type dueRow struct {
 	role   string
 	nextAt time.Time
 	parked bool
+	place  string // of one that this transaction has claimed
 }
 
 // derive brings everything that follows from the book after it: what is open, the due queue, what was decided by the
@@ -125,7 +126,7 @@ func (d *derivation) queue(ctx context.Context) error {
 					continue
 				}
 				delete(existing, key) // what remains in it goes
-				switch row := (dueRow{key, r.role, next.UTC().Truncate(time.Microsecond), false}); {
+				switch row := (dueRow{subjectKey: key, role: r.role, nextAt: next.UTC().Truncate(time.Microsecond)}); {
 				case !queued:
 					added = append(added, row)
 				case row != old:
@@ -239,20 +240,11 @@ func (tx *Tx) addDue(ctx context.Context, rows []dueRow) error {
 
 // putDue changes rows that are there. One that was parked is tried again.
 func (tx *Tx) putDue(ctx context.Context, rows []dueRow) error {
-	return tx.setDue(ctx, "put due rows", `, parked_at = NULL, error = NULL`, rows)
-}
-
-// moveDue sets the times of rows that this transaction has claimed.
-func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
-	return tx.setDue(ctx, "move due rows", "", rows)
-}
-
-func (tx *Tx) setDue(ctx context.Context, what, more string, rows []dueRow) error {
 	for chunk := range slices.Chunk(rows, tableRows) {
 		v, args := tx.table("v", dueColumns(chunk)...)
-		err := tx.post(ctx, what, `
+		err := tx.post(ctx, "put due rows", `
 			UPDATE due_reminders
-			SET role = v.role, next_at = v.next_at`+more+`
+			SET role = v.role, next_at = v.next_at, parked_at = NULL, error = NULL
 			FROM `+v+`
 			WHERE due_reminders.loan_id = v.loan_id AND due_reminders.due_date = v.due_date
 				AND due_reminders.recipient = v.recipient`, args...)
@@ -261,6 +253,36 @@ func (tx *Tx) setDue(ctx context.Context, what, more string, rows []dueRow) erro
 		}
 	}
 	return nil
+}
+
+// moveDue sets the times of rows that this transaction has claimed.
+func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
+	for chunk := range slices.Chunk(rows, tableRows) {
+		v, args := tx.table("v", col("place", "tid", pluck(chunk, func(r dueRow) string { return r.place })),
+			col("role", "text", pluck(chunk, func(r dueRow) string { return r.role })),
+			col("next_at", "timestamptz", pluck(chunk, func(r dueRow) time.Time { return r.nextAt })))
+		err := tx.post(ctx, "move due rows", `
+			UPDATE due_reminders
+			SET role = v.role, next_at = v.next_at
+			FROM `+v+`
+			WHERE `+tx.place("due_reminders")+` = v.place`, args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteClaimed deletes rows that this transaction has claimed, by their places.
+func (tx *Tx) deleteClaimed(ctx context.Context, places []string) error {
+	if len(places) == 0 {
+		return nil
+	}
+	list := ` IN (SELECT CAST(value AS INTEGER) FROM json_each(?))`
+	if tx.pg {
+		list = ` = ANY (CAST(? AS tid[]))`
+	}
+	return tx.post(ctx, "delete due rows", `DELETE FROM due_reminders WHERE `+tx.place("due_reminders")+list, tx.list(places))
 }
 
 func dueColumns(rows []dueRow) []column {

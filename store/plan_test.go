@@ -43,8 +43,8 @@ func TestPlans(t *testing.T) {
 			{"OldRequests", oldToldQuery("notification_requests"), []any{aDayAgo, 300},
 				"Index Scan using notification_requests_told", "USING INDEX notification_requests_told (done_at<?)", true},
 			// These PostgreSQL reports itself, in TestReadsDontGrowWithTables.
-			{"DueReminders", claimDueQuery, []any{time.Now(), time.Time{}, "", 500},
-				"", "due_reminders USING INDEX due_reminders_next ((next_at,loan_id)>(?,?) AND next_at<?)", true},
+			{"DueReminders", db.query().claimDueQuery(), []any{time.Now(), time.Time{}, "", 500},
+				"", "d USING INDEX due_reminders_next ((next_at,loan_id)>(?,?) AND next_at<?)", true},
 			{"KeyOfNotification", keyOfNotificationQuery, []any{"n1"}, "", "notification_keys_notification (notification_id=?)", true},
 			{"Heads", heads, headsArgs, "Index Scan using inboxes_pkey", "i USING PRIMARY KEY (recipient=?)", true},
 		} {

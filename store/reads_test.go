@@ -42,6 +42,7 @@ func testReads(t *testing.T, w *explainedDB, first, end int) {
 			return err
 		}
 	}
+	var longRun DueCursor
 	const whole = 10_001 // the person's own notifications, with one that the test adds
 	counters := read{"inboxes", "inboxes_pkey", 1, 1}
 	for _, c := range []struct {
@@ -85,9 +86,25 @@ func testReads(t *testing.T, w *explainedDB, first, end int) {
 				err = fmt.Errorf("claimed %d", claimed)
 			}
 			return err
-		}, []read{{"due_reminders", "due_reminders_next", 100, 1}, {"due_reminders", "due_reminders_pkey", 100, 1}, {"loans", "loans_pkey", 100, 1},
+		}, []read{{"due_reminders", "due_reminders_next", 100, 1}, {"due_reminders", byPlace, 100, 1}, {"loans", "loans_pkey", 100, 1},
 			{"users", "users_pkey", 100, 1}, {"installments", "installments_pkey", 100, 1}, {"decisions", "decisions_rule", 100, 1},
 			{"inboxes", "inboxes_pkey", 100, 0}}},
+		// Its plans are for any arguments from the second batch on, and nothing follows what it sends.
+		{"LongReminderRun", func(int) error {
+			claimed, err := w.RunDueFrom(t.Context(), &longRun, 10, func(pv PolicyVersion, now time.Time, rows []DueRow) []Outcome {
+				outcomes := judge(pv, now, rows)
+				for i := range outcomes {
+					outcomes[i].Verdict.Next = time.Time{}
+				}
+				return outcomes
+			})
+			if err == nil && claimed != 10 {
+				err = fmt.Errorf("claimed %d", claimed)
+			}
+			return err
+		}, []read{{"due_reminders", "due_reminders_next", 10, 1}, {"due_reminders", byPlace, 10, 1}, {"loans", "loans_pkey", 10, 1},
+			{"users", "users_pkey", 10, 1}, {"installments", "installments_pkey", 10, 1}, {"decisions", "decisions_rule", 10, 1},
+			{"inboxes", "inboxes_pkey", 10, 0}}},
 		{"AnyDue", func(int) error { _, err := w.AnyDue(t.Context()); return err }, []read{{"due_reminders", "due_reminders_next", 1, 1}}},
 		{"Backlog", func(int) error { _, err := w.Backlog(t.Context()); return err },
 			[]read{{"due_reminders", "due_reminders_next", 1000, 1}, {"due_reminders", "due_reminders_parked", 0, 1}, {"loans", "loans_policy", 0, 1},
@@ -134,6 +151,9 @@ func testReads(t *testing.T, w *explainedDB, first, end int) {
 		})
 	}
 }
+
+// byPlace stands for the index of what is read by where it is.
+const byPlace = "ctid"
 
 // read is what a call may take up of a large table.
 type read struct {
@@ -217,6 +237,9 @@ func (e *explainedDB) take() []plan {
 func (n node) scans() []scan {
 	var list []scan
 	if slices.Contains(large, n.Table) && n.Type != "ModifyTable" {
+		if n.Type == "Tid Scan" {
+			n.Index = byPlace
+		}
 		s := scan{n.Type, n.Table, n.Index, int(math.Round((n.Rows + n.Filtered + n.Rechecked) * n.Loops))}
 		if n.Type == "Bitmap Heap Scan" && len(n.Plans) > 0 {
 			s.index = n.Plans[0].Index

@@ -24,6 +24,8 @@ type DueRow struct {
 	Person    Person // the recipient
 	Borrower  string // the borrower's name, "" if it isn't known
 	Subject   policy.Subject
+
+	place string // of the row in the due queue, for the transaction that claimed it
 }
 
 // Outcome is what is to be done about a DueRow.
@@ -69,7 +71,7 @@ func (c *DueCursor) Moved() bool { return c.place.Load() != nil }
 // than limit was claimed.
 func (db *DB) RunDueFrom(ctx context.Context, from *DueCursor, limit int,
 	decide func(pv PolicyVersion, now time.Time, rows []DueRow) []Outcome) (claimed int, err error) {
-	r := &run{db: db, decide: decide}
+	r := &run{db: db, decide: decide, long: from.Moved()}
 	keys, err := r.batch(ctx, func(ctx context.Context, tx *Tx) (rows []dueRow, err error) {
 		from.claiming.Lock()
 		defer from.claiming.Unlock()
@@ -100,6 +102,7 @@ func (db *DB) RunDueFrom(ctx context.Context, from *DueCursor, limit int,
 type run struct {
 	db     *DB
 	decide func(PolicyVersion, time.Time, []DueRow) []Outcome
+	long   bool // there was a full batch before it
 }
 
 // halves settles keys whose batch failed because of a row: alone, that row is parked, else each half is tried.
@@ -145,7 +148,7 @@ func (tx *Tx) claimDue(ctx context.Context, from duePlace, limit int) (rows []du
 			last = duePlace{r.nextAt, r.loan}
 		}
 		return err
-	}, claimDueQuery+tx.skipLocked(), tx.now, from.at, from.loan, limit)
+	}, tx.claimDueQuery()+tx.skipLocked(), tx.now, from.at, from.loan, limit)
 	if err == nil && tx.pg {
 		err = tx.post(ctx, "plan", `SELECT set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true)`)
 	}
@@ -156,12 +159,22 @@ func (tx *Tx) claimDue(ctx context.Context, from duePlace, limit int) (rows []du
 	return rows, last, nil
 }
 
-const claimDueQuery = `
-	SELECT loan_id, due_date, recipient, role, next_at
-	FROM due_reminders
-	WHERE next_at <= ? AND (next_at, loan_id) >= (?, ?) AND parked_at IS NULL
-	ORDER BY next_at, loan_id
+func (q queryer) claimDueQuery() string {
+	return `
+	SELECT d.loan_id, d.due_date, d.recipient, d.role, d.next_at, ` + q.place("d") + `
+	FROM due_reminders AS d
+	WHERE d.next_at <= ? AND (d.next_at, d.loan_id) >= (?, ?) AND d.parked_at IS NULL
+	ORDER BY d.next_at, d.loan_id
 	LIMIT ?`
+}
+
+// place is where a row of a table is: the shortest way back to it. It stays the same as long as the transaction holds the row's lock.
+func (q queryer) place(table string) string {
+	if q.pg {
+		return table + ".ctid"
+	}
+	return table + ".rowid"
+}
 
 // claimAgain takes those of up to tableRows keys that are still due and that nobody else has.
 func (tx *Tx) claimAgain(ctx context.Context, keys []subjectKey) (rows []dueRow, err error) {
@@ -175,7 +188,7 @@ func (tx *Tx) claimAgain(ctx context.Context, keys []subjectKey) (rows []dueRow,
 		rows = append(rows, r)
 		return err
 	}, `
-		SELECT d.loan_id, d.due_date, d.recipient, d.role, d.next_at
+		SELECT d.loan_id, d.due_date, d.recipient, d.role, d.next_at, `+tx.place("d")+`
 		FROM `+v+` CROSS JOIN due_reminders AS d
 		WHERE d.loan_id = v.loan_id AND d.due_date = v.due_date AND d.recipient = v.recipient
 			AND d.next_at <= ? AND d.parked_at IS NULL
@@ -188,7 +201,7 @@ func (tx *Tx) claimAgain(ctx context.Context, keys []subjectKey) (rows []dueRow,
 
 func scanDue(row scanner) (r dueRow, err error) {
 	var nextAt instant
-	err = row.Scan(&r.loan, &r.date, &r.recipient, &r.role, &nextAt)
+	err = row.Scan(&r.loan, &r.date, &r.recipient, &r.role, &nextAt, &r.place)
 	r.nextAt = nextAt.Time
 	return r, err
 }
@@ -199,7 +212,11 @@ func (r *run) batch(ctx context.Context, claim func(ctx context.Context, tx *Tx)
 	var stale []string
 	err = r.db.write(ctx, func(ctx context.Context, tx *Tx) error {
 		keys, stale = nil, nil
-		if err := tx.planAfresh(ctx); err != nil {
+		plan := tx.planAfresh
+		if r.long {
+			plan = tx.planOnce
+		}
+		if err := plan(ctx); err != nil {
 			return err
 		}
 		rows, err := claim(ctx, tx)
@@ -259,8 +276,8 @@ func (r *run) settle(ctx context.Context, tx *Tx, b *book, rows []dueRow) error 
 	return nil
 }
 
-// dueRows reads everything that decides about rows, all at once. gone are those with nobody to tell.
-func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due []DueRow, gone []subjectKey, err error) {
+// dueRows reads everything that decides about rows, all at once. gone are the places of those with nobody to tell.
+func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due []DueRow, gone []string, err error) {
 	var ids []string
 	from := make(map[string]civil.Date)
 	for _, row := range rows {
@@ -280,7 +297,7 @@ func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due 
 		recipients := l.recipients()
 		i := slices.IndexFunc(recipients, func(r recipient) bool { return r.id == row.recipient })
 		if i < 0 || !person.Known {
-			gone = append(gone, row.subjectKey)
+			gone = append(gone, row.place)
 			continue
 		}
 		live := open[dateKey{row.loan, row.date}]
@@ -288,7 +305,7 @@ func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due 
 		head.Parties = nil
 		due = append(due, DueRow{LoanID: row.loan, DueDate: row.date, Recipient: row.recipient, Role: recipients[i].role,
 			Loan: head, Open: live.open, Numbers: live.numbers, Person: *person, Borrower: people[l.BorrowerID].Name,
-			Subject: l.subject(row.date, live.open > 0, recipients[i], person, records[row.subjectKey], b.pv)})
+			Subject: l.subject(row.date, live.open > 0, recipients[i], person, records[row.subjectKey], b.pv), place: row.place})
 	}
 	return due, gone, nil
 }
@@ -338,7 +355,7 @@ type settlement struct {
 	book *book
 
 	move      []dueRow
-	delete    []subjectKey
+	delete    []string // places
 	parked    []subjectKey
 	errors    []string
 	decisions []Decision
@@ -391,10 +408,10 @@ func (s *settlement) decide(row *DueRow, list []policy.Decided, notification str
 // next is when the row is looked at again; zero: never, as long as the book doesn't change.
 func (s *settlement) next(row *DueRow, at time.Time) {
 	if at.IsZero() {
-		s.delete = append(s.delete, row.key())
+		s.delete = append(s.delete, row.place)
 		return
 	}
-	s.move = append(s.move, dueRow{subjectKey: row.key(), role: row.Role, nextAt: stamp(at)})
+	s.move = append(s.move, dueRow{subjectKey: row.key(), role: row.Role, nextAt: stamp(at), place: row.place})
 }
 
 // write runs under the locks of the inboxes.
@@ -440,7 +457,7 @@ func (s *settlement) write(ctx context.Context) error {
 	if err := s.tx.moveDue(ctx, s.move); err != nil {
 		return err
 	}
-	if err := s.tx.deleteDue(ctx, s.delete); err != nil {
+	if err := s.tx.deleteClaimed(ctx, s.delete); err != nil {
 		return err
 	}
 	return s.tx.parkDue(ctx, s.parked, s.errors)
