@@ -1,13 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,8 +65,8 @@ func reminders(ctx context.Context, r *rig, installments int) (any, error) {
 		return nil, err
 	}
 	rate := float64(installments) / took.time.Seconds()
-	fmt.Printf("reminder run: %d notifications in %.1f s, %.0f/s, and %.1f s of CPU of workers and database; the larger of the workers reached %.0f MB\n",
-		installments, took.time.Seconds(), rate, took.cpu.Seconds(), float64(took.rss)/1e6)
+	fmt.Printf("reminder run: %d notifications in %.1f s, %.0f/s, and %.1f s of CPU of workers and database, %.1f of them the workers'; the larger of the workers reached %.0f MB\n",
+		installments, took.time.Seconds(), rate, took.cpu.Seconds(), took.workers.Seconds(), float64(took.rss)/1e6)
 	return map[string]float64{"per_s": math.Round(rate), "vs_bare_insert": hundredths(rate / bare), "vs_task_each": hundredths(rate / each), "rss_mb": math.Round(float64(took.rss) / 1e6)}, nil
 }
 
@@ -219,14 +220,25 @@ func (r *rig) runOver(ctx context.Context, db *sql.DB, installments, due int) (t
 	if err := c.start(); err != nil {
 		return took, err
 	}
-	return c.run(ctx, due)
+	watch, err := watchStatements(ctx, db)
+	if err == nil {
+		err = watch.reset(ctx)
+	}
+	if err != nil {
+		return took, err
+	}
+	if took, err = c.run(ctx, due); err != nil {
+		return took, err
+	}
+	return took, watch.print(ctx)
 }
 
 // runTook is what a run took until everything was committed and published.
 type runTook struct {
-	time time.Duration
-	cpu  time.Duration // of the workers and the database's connections
-	rss  int64         // the most that one of the workers held
+	time    time.Duration
+	cpu     time.Duration // of the workers and the database's connections
+	workers time.Duration // of cpu
+	rss     int64         // the most that one of the workers held
 }
 
 // crew is the programs that run over a book: two workers, and a scheduler that gives them the tick.
@@ -263,8 +275,12 @@ func (r *rig) newCrew(ctx context.Context, db *sql.DB) (*crew, error) {
 		c.stop()
 		return nil, err
 	}
-	var uncount func()
-	c.published, uncount = r.countPublished(ctx)
+	published, uncount, err := r.countPublished(ctx)
+	if err != nil {
+		c.stop()
+		return nil, err
+	}
+	c.published = published
 	c.ends = append(c.ends, uncount)
 	return c, nil
 }
@@ -371,6 +387,10 @@ func (c *crew) run(ctx context.Context, due int) (took runTook, err error) {
 	for pid, cpu := range cpuAfter {
 		took.cpu += cpu - cpuBefore[pid] // 0 of one that is new
 	}
+	for _, t := range c.programs[:runWorkers] {
+		pid := t.cmd.Process.Pid
+		took.workers += cpuAfter[pid] - cpuBefore[pid]
+	}
 	var after, waiting int64
 	if err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM notifications`).Scan(&after); err != nil {
 		return took, err
@@ -400,19 +420,31 @@ func (c *crew) cpu(ctx context.Context) (map[int]time.Duration, error) {
 	return taken, nil
 }
 
-// countPublished counts what pushers would hear.
-func (r *rig) countPublished(ctx context.Context) (*atomic.Int64, func()) {
+// countPublished counts what pushers would hear. It reads what Redis sends as it comes, since what it takes is taken from the run.
+func (r *rig) countPublished(ctx context.Context) (*atomic.Int64, func(), error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.redis.Options().Addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := fmt.Fprintf(conn, "SUBSCRIBE duebell:inbox\r\n"); err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
 	var count atomic.Int64
-	sub := r.redis.Subscribe(ctx, "duebell:inbox")
 	var running sync.WaitGroup
 	running.Go(func() {
+		frame := []byte(`{"type":"changes"`)
+		buffer := make([]byte, 256<<10)
+		kept := 0 // of the last read: the beginning of a frame may be in it
 		for {
-			message, err := sub.ReceiveMessage(context.Background())
+			n, err := conn.Read(buffer[kept:])
 			if err != nil {
 				return // closed
 			}
-			count.Add(int64(strings.Count(message.Payload, `{"type":"changes"`))) // a frame each
+			text := buffer[:kept+n]
+			count.Add(int64(bytes.Count(text, frame)))
+			kept = copy(buffer, text[max(0, len(text)-len(frame)+1):])
 		}
 	})
-	return &count, func() { _ = sub.Close(); running.Wait() }
+	return &count, func() { conn.Close(); running.Wait() }, nil
 }

@@ -21,7 +21,7 @@ const (
 	// runBatch is how many rows of the due queue one transaction decides.
 	runBatch = 500
 	// claimers is how many batches a worker has under way for a long run: one waits for the disk while the other works.
-	claimers = 2
+	claimers = 3
 	// urgentFor is how long a run makes way after status changes were told: it has one batch under way then, and rests after each as
 	// long as it took, longestYield at most.
 	urgentFor    = 100 * time.Millisecond

@@ -474,7 +474,8 @@ func scanNotification(row scanner, n *Notification, more ...any) error {
 // idEncoding's alphabet is in byte order, so ids of later milliseconds sort behind earlier ones.
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
-// newIDs makes n ids of 26 characters: milliseconds since 1970 in 48 bits, then 80 random ones (the shape of a ULID).
+// newIDs makes n ids of 26 characters, in order: milliseconds since 1970 in 48 bits, then 80 random ones (the shape of a ULID). In order
+// they go to the end of the index, one behind the other.
 func newIDs(now time.Time, n int) []string {
 	ids := make([]string, n)
 	random := make([]byte, 10*n)
@@ -488,6 +489,7 @@ func newIDs(now time.Time, n int) []string {
 		copy(raw[6:], random[10*i:])
 		ids[i] = idEncoding.EncodeToString(raw[:])
 	}
+	slices.Sort(ids)
 	return ids
 }
 

@@ -15,6 +15,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jmoiron/sqlx"
+
+	"duebell/internal/civil"
 )
 
 // queryer runs statements on a transaction or a pool. They are written with ? for both databases (so none may have a
@@ -133,6 +135,14 @@ func (q queryer) in(expr string) string {
 		return expr + " = ANY (?)"
 	}
 	return expr + " IN (SELECT value FROM json_each(?))"
+}
+
+// inDates is in for dates, and its argument.
+func (q queryer) inDates(expr string, dates []civil.Date) (condition string, list any) {
+	if q.pg {
+		return expr + " = ANY (CAST(? AS date[]))", arrayOf(dates)
+	}
+	return q.in(expr), q.list(pluck(dates, civil.Date.String))
 }
 
 // list is the argument for in.
