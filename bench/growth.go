@@ -97,7 +97,7 @@ func (r *rig) growthOf(ctx context.Context, db *sql.DB, watch *statements, book 
 				return nil, fmt.Errorf("make it due again: %w", err)
 			}
 		}
-		if _, err := db.ExecContext(ctx, `CHECKPOINT`); err != nil {
+		if err := checkpoint(ctx, db); err != nil {
 			return nil, err
 		}
 		if err := watch.reset(ctx); err != nil {

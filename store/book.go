@@ -183,6 +183,10 @@ func (db *DB) readHeads(ctx context.Context, q queryer, ids []string, lock strin
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	b := &book{loans: make(map[string]*bookLoan, len(ids))}
 	list := q.list(ids)
+	inOrder := "" // matters to locks alone
+	if lock != unlocked {
+		inOrder = " ORDER BY l.id" + lock
+	}
 	heads := statement{what: "read loans", args: []any{list}, scan: func(row scanner) error {
 		l, err := scanHead(row)
 		b.add(l)
@@ -190,8 +194,7 @@ func (db *DB) readHeads(ctx context.Context, q queryer, ids []string, lock strin
 	}, query: `
 		SELECT ` + headColumns + `
 		FROM loans AS l
-		WHERE ` + q.in("l.id") + `
-		ORDER BY l.id` + lock}
+		WHERE ` + q.in("l.id") + inOrder}
 	queue := statement{what: "lock due rows", args: []any{list}, query: `
 		SELECT 1
 		FROM due_reminders
@@ -222,6 +225,7 @@ func (db *DB) readHeads(ctx context.Context, q queryer, ids []string, lock strin
 	if err := q.together(ctx, append(statements, readPolicyVersion(&version), parties)...); err != nil {
 		return nil, err
 	}
+	slices.Sort(b.ids)
 	var err error
 	if b.pv, err = db.policyOf(ctx, q, version); err != nil {
 		return nil, fmt.Errorf("read the active policy: %w", err)

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
@@ -47,20 +46,43 @@ func (p *pipeline) copyIn(ctx context.Context, query string, cols []column) erro
 	if err := p.run(ctx); err != nil {
 		return err
 	}
-	buffer := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(buffer)
-	rows, err := appendCopy((*buffer)[:0], cols)
+	buffer := takeCopyBuffer()
+	rows, err := appendCopy(buffer, cols)
 	if err != nil {
 		return err
 	}
-	*buffer = rows
+	defer keepCopyBuffer(rows)
 	return p.conn.Raw(func(dc any) error {
 		_, err := dc.(*stdlib.Conn).Conn().PgConn().CopyFrom(ctx, bytes.NewReader(rows), query)
 		return err
 	})
 }
 
-var copyBuffers = sync.Pool{New: func() any { return new([]byte) }}
+// copyBuffers are kept for the next batch, as many as a worker has under way. A sync.Pool would be emptied by each collection, of which a
+// run has several a second.
+var copyBuffers = make(chan []byte, 4)
+
+// maxCopyBuffer is how large a buffer may be that is kept: twice of what a run's batch needs.
+const maxCopyBuffer = 1 << 20
+
+func takeCopyBuffer() []byte {
+	select {
+	case b := <-copyBuffers:
+		return b[:0]
+	default:
+		return nil
+	}
+}
+
+func keepCopyBuffer(b []byte) {
+	if cap(b) > maxCopyBuffer {
+		return
+	}
+	select {
+	case copyBuffers <- b:
+	default:
+	}
+}
 
 // appendCopy encodes rows for COPY in its binary format: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4
 func appendCopy(b []byte, cols []column) ([]byte, error) {
