@@ -138,8 +138,8 @@ func (w *Worker) askForHelp(ctx context.Context, tick tickPayload) {
 // passOn leaves a call for help to another worker.
 func (w *Worker) passOn(ctx context.Context, tick tickPayload) error {
 	sleep(ctx, passPause)
-	left, err := w.db.AnyDue(ctx)
-	if err != nil || !left || tick.Passed >= maxPassed {
+	running, err := w.db.TickPending(ctx, tick.Job, tick.At)
+	if err != nil || !running || tick.Passed >= maxPassed {
 		return err
 	}
 	tick.Passed++
@@ -214,6 +214,9 @@ func (r *reminderRun) claimAll(ctx context.Context, beside int) error {
 				}
 				if n > 0 || again { // from the beginning, if there was nothing behind
 					continue
+				}
+				if i > 0 { // the first waits for what others have
+					return nil
 				}
 				left, err := r.w.db.AnyDue(ctx)
 				if err != nil || !left {

@@ -21,6 +21,13 @@ func arrayOf(values any) any {
 			}
 			return appendElement(b, *s)
 		})
+	case [][]byte:
+		return appendArray(values, func(b []byte, text []byte) []byte {
+			if text == nil {
+				return append(b, "NULL"...)
+			}
+			return appendElement(b, string(text))
+		})
 	case []int:
 		return appendArray(values, func(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) })
 	case []int64:

@@ -163,18 +163,22 @@ func (db *DB) readLoans(ctx context.Context, q queryer, ids []string, lock strin
 	return b, nil
 }
 
-// headColumns of a loan l are what scanHead reads.
+// headColumns of a loan l are what a headScanner reads.
 const headColumns = `l.id, l.borrower_id, l.product, l.currency, l.digits, l.status, l.as_of, l.schedule_as_of, l.schedule_dated,
 	l.policy_version, l.started_at, l.backfill`
 
-// scanHead reads headColumns.
-func scanHead(row scanner) (*bookLoan, error) {
-	l := &bookLoan{}
-	var asOf, scheduleAsOf, startedAt instant
-	err := row.Scan(&l.ID, &l.BorrowerID, &l.Product, &l.Currency, &l.Digits, &l.Status, &asOf, &scheduleAsOf,
-		&l.scheduleDated, &l.policyVersion, &startedAt, &l.backfill)
-	l.AsOf, l.scheduleAsOf, l.startedAt = asOf.Time, scheduleAsOf.Time, startedAt.Time
-	return l, err
+// headScanner reads headColumns, row by row.
+type headScanner struct {
+	product, currency, status     string // of the last row
+	asOf, scheduleAsOf, startedAt instant
+}
+
+func (h *headScanner) scan(row scanner, l *bookLoan) error {
+	err := row.Scan(&l.ID, &l.BorrowerID, word{&h.product}, word{&h.currency}, &l.Digits, word{&h.status}, &h.asOf, &h.scheduleAsOf,
+		&l.scheduleDated, &l.policyVersion, &h.startedAt, &l.backfill)
+	l.Product, l.Currency, l.Status = h.product, h.currency, h.status
+	l.AsOf, l.scheduleAsOf, l.startedAt = h.asOf.Time, h.scheduleAsOf.Time, h.startedAt.Time
+	return err
 }
 
 // readHeads reads a book without its installments: the loans, the policy and the parties. Read after the locks, it is what their last
@@ -187,8 +191,12 @@ func (db *DB) readHeads(ctx context.Context, q queryer, ids []string, lock strin
 	if lock != unlocked {
 		inOrder = " ORDER BY l.id" + lock
 	}
+	var h headScanner
+	loans := make([]bookLoan, 0, len(ids))
 	heads := statement{what: "read loans", args: []any{list}, scan: func(row scanner) error {
-		l, err := scanHead(row)
+		loans = append(loans, bookLoan{}) // never more than there is room for
+		l := &loans[len(loans)-1]
+		err := h.scan(row, l)
 		b.add(l)
 		return err
 	}, query: `

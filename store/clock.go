@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // The kinds of clock that a database can have seen.
@@ -86,6 +88,19 @@ func (i *instant) Scan(src any) error {
 	default:
 		return fmt.Errorf("scan an instant from %T", src)
 	}
+	return nil
+}
+
+// ScanTimestamptz is Scan without a box for the value, for pgx.
+func (i *instant) ScanTimestamptz(v pgtype.Timestamptz) error {
+	if !v.Valid {
+		i.Time = time.Time{}
+		return nil
+	}
+	if v.InfinityModifier != pgtype.Finite {
+		return fmt.Errorf("scan an instant from %v", v.InfinityModifier)
+	}
+	i.Time = v.Time.UTC()
 	return nil
 }
 

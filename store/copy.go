@@ -116,6 +116,13 @@ func (c column) cells() (cell func(b []byte, i int) []byte, err error) {
 			}
 			return appendTextCell(b, *values[i])
 		}, nil
+	case [][]byte:
+		return func(b []byte, i int) []byte {
+			if values[i] == nil {
+				return appendNullCell(b)
+			}
+			return append(binary.BigEndian.AppendUint32(b, uint32(len(values[i]))), values[i]...)
+		}, nil
 	case []bool:
 		return func(b []byte, i int) []byte {
 			b = append(b, 0, 0, 0, 1, 0)

@@ -118,8 +118,21 @@ func (q queryer) readRecords(records map[subjectKey]*record, from map[string]civ
 func (tx *Tx) decision(l *bookLoan, key subjectKey, p *Person, pv PolicyVersion, amount int64, d policy.Decided) Decision {
 	return Decision{LoanID: key.loan, DueDate: key.date, Recipient: key.recipient, Kind: d.Rule.Kind, Offset: d.Rule.Offset,
 		Outcome: string(d.Outcome), Reason: d.Reason, Amount: amount, Currency: l.Currency, Digits: l.Digits,
-		TimeZone: p.Zone.String(), LocalTime: tx.now.In(p.Zone).Format("2006-01-02T15:04:05-07:00"),
+		TimeZone: p.Zone.String(), LocalTime: tx.localTime(p.Zone),
 		PolicyVersion: pv.Version, DecidedAt: tx.now}
+}
+
+// localTime is the clock on the wall in a zone, of which there are a few.
+func (tx *Tx) localTime(zone *time.Location) string {
+	text, known := tx.localTimes[zone]
+	if !known {
+		text = tx.now.In(zone).Format("2006-01-02T15:04:05-07:00")
+		if tx.localTimes == nil {
+			tx.localTimes = make(map[*time.Location]string)
+		}
+		tx.localTimes[zone] = text
+	}
+	return text
 }
 
 func (tx *Tx) addDecisions(ctx context.Context, list []Decision) error {
@@ -139,7 +152,7 @@ func (tx *Tx) addDecisions(ctx context.Context, list []Decision) error {
 			col("time_zone", "text", pluck(rows, func(d *Decision) string { return d.TimeZone })),
 			col("local_time", "text", pluck(rows, func(d *Decision) string { return d.LocalTime })),
 			col("policy_version", "bigint", pluck(rows, func(d *Decision) int64 { return d.PolicyVersion })),
-			col("notification_id", "text", pluck(rows, func(d *Decision) *string { return optional(d.NotificationID) })),
+			col("notification_id", "text", pluck(rows, func(d *Decision) *string { return filled(&d.NotificationID) })),
 			col("decided_at", "timestamptz", pluck(rows, func(d *Decision) time.Time { return d.DecidedAt })))
 		if err != nil {
 			return err
@@ -149,9 +162,12 @@ func (tx *Tx) addDecisions(ctx context.Context, list []Decision) error {
 }
 
 // optional is nil for "".
-func optional(s string) *string {
-	if s == "" {
+func optional(s string) *string { return filled(&s) }
+
+// filled is optional without a copy.
+func filled(s *string) *string {
+	if *s == "" {
 		return nil
 	}
-	return &s
+	return s
 }

@@ -108,15 +108,17 @@ func (tx *Tx) lockInboxes(ctx context.Context) error {
 func (tx *Tx) lockAll(recipients []string) statement {
 	recipients = slices.Compact(slices.Sorted(slices.Values(recipients)))
 	tx.inboxes = make(map[string]*inbox, len(recipients))
-	for _, r := range recipients {
-		tx.inboxes[r] = &inbox{recipient: r, fresh: true}
+	all := make([]inbox, len(recipients))
+	for i, r := range recipients {
+		all[i] = inbox{recipient: r, fresh: true}
+		tx.inboxes[r] = &all[i]
 	}
+	var found inbox
 	return statement{what: "lock inboxes", args: []any{tx.list(recipients)}, scan: func(row scanner) error {
-		ib := &inbox{}
-		err := row.Scan(&ib.recipient, &ib.rev, &ib.floorRev, &ib.seenRev, &ib.unread, &ib.unseen, &ib.total,
-			&ib.capDay, &ib.capCount)
-		ib.from = ib.rev
-		tx.inboxes[ib.recipient] = ib
+		err := row.Scan(&found.recipient, &found.rev, &found.floorRev, &found.seenRev, &found.unread, &found.unseen, &found.total,
+			day{&found.capDay}, &found.capCount)
+		found.from = found.rev
+		*tx.inboxes[found.recipient] = found
 		return err
 	}, query: `
 		SELECT recipient, rev, floor_rev, seen_rev, unread, unseen, total, cap_day, cap_count
@@ -283,13 +285,7 @@ func (tx *Tx) insertRows(ctx context.Context, recipients []string, rows []*Notif
 		col("kind", "text", pluck(rows, func(n *Notification) string { return n.Kind })),
 		col("title", "text", pluck(rows, func(n *Notification) string { return n.Title })),
 		col("body", "text", pluck(rows, func(n *Notification) string { return n.Body })),
-		col("data", "json", pluck(rows, func(n *Notification) *string {
-			if n.Data == nil {
-				return nil
-			}
-			text := string(n.Data)
-			return &text
-		})),
+		col("data", "json", pluck(rows, func(n *Notification) []byte { return n.Data })),
 		col("url", "text", pluck(rows, func(n *Notification) *string { return n.URL })),
 		col("quiet", "boolean", pluck(rows, func(n *Notification) bool { return n.Quiet })),
 		col("created_at", "timestamptz", pluck(rows, func(n *Notification) time.Time { return n.CreatedAt })),

@@ -37,8 +37,12 @@ const (
 // applications and before those of inboxes. then goes to the database behind it.
 func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv PolicyVersion, then ...statement) (map[string]*Person, error) {
 	people := make(map[string]*Person, len(ids))
+	all := make([]Person, 0, len(ids))
 	for _, id := range ids {
-		people[id] = &Person{User: User{ID: id}}
+		if people[id] == nil {
+			all = append(all, Person{User: User{ID: id}})
+			people[id] = &all[len(all)-1]
+		}
 	}
 	if len(people) == 0 {
 		return people, q.together(ctx, then...)
@@ -48,12 +52,13 @@ func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv P
 		lock = unlocked
 	}
 	own := make(map[string]Preferences)
+	var last User
+	var asOf, erased instant
 	users := statement{what: "read people", args: []any{list}, scan: func(row scanner) error {
-		var u User
-		var asOf, erased instant
-		if err := row.Scan(&u.ID, &u.Name, &u.Email, &u.TimeZone, &u.Locale, &asOf, &erased); err != nil {
+		if err := row.Scan(&last.ID, &last.Name, &last.Email, word{&last.TimeZone}, word{&last.Locale}, &asOf, &erased); err != nil {
 			return err
 		}
+		u := last
 		u.AsOf = asOf.Time
 		if !erased.IsZero() { // while the erasure goes on they are still there
 			u.Name, u.Email = "", ""
@@ -89,6 +94,9 @@ func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv P
 func (p *Person) apply(own Preferences, pv PolicyVersion) {
 	p.Zone = time.UTC
 	for _, name := range []string{own.TimeZone, p.TimeZone} {
+		if name == "" {
+			continue
+		}
 		if zone, err := civil.LoadZone(name); err == nil {
 			p.Zone = zone
 			break

@@ -141,8 +141,9 @@ func (tx *Tx) claimDue(ctx context.Context, from duePlace, limit int) (rows []du
 			return nil, last, err
 		}
 	}
+	var scan dueScanner
 	err = tx.each(ctx, func(row scanner) error {
-		r, err := scanDue(row)
+		r, err := scan.row(row)
 		rows = append(rows, r)
 		if c := r.nextAt.Compare(last.at); c > 0 || c == 0 && r.loan > last.loan {
 			last = duePlace{r.nextAt, r.loan}
@@ -183,8 +184,9 @@ func (tx *Tx) claimAgain(ctx context.Context, keys []subjectKey) (rows []dueRow,
 	if tx.pg {
 		lock = " FOR UPDATE OF d SKIP LOCKED"
 	}
+	var scan dueScanner
 	err = tx.each(ctx, func(row scanner) error {
-		r, err := scanDue(row)
+		r, err := scan.row(row)
 		rows = append(rows, r)
 		return err
 	}, `
@@ -199,11 +201,17 @@ func (tx *Tx) claimAgain(ctx context.Context, keys []subjectKey) (rows []dueRow,
 	return rows, nil
 }
 
-func scanDue(row scanner) (r dueRow, err error) {
-	var nextAt instant
-	err = row.Scan(&r.loan, &r.date, &r.recipient, &r.role, &nextAt, &r.place)
-	r.nextAt = nextAt.Time
-	return r, err
+// dueScanner reads rows of the due queue, one after the other.
+type dueScanner struct {
+	r      dueRow
+	nextAt instant
+}
+
+func (s *dueScanner) row(row scanner) (dueRow, error) {
+	r := &s.r
+	err := row.Scan(&r.loan, day{&r.date}, &r.recipient, word{&r.role}, &s.nextAt, &r.place)
+	r.nextAt = s.nextAt.Time
+	return *r, err
 }
 
 // batch settles the rows that claim locked. It answers their keys also when it fails. Loans that follow another policy are derived
@@ -326,15 +334,15 @@ func (q queryer) readOpen(open map[dateKey]liveDate, rows []dueRow) statement {
 	slices.Sort(loans)
 	slices.SortFunc(dates, civil.Date.Compare) // of a run there are a few
 	// That finds dates of other rows too, which nobody asked about. A join with the rows would be exact and take half as long again.
+	var key dateKey
+	var number int
+	var amount int64
 	in, list := q.inDates("due_date", slices.Compact(dates))
 	return statement{what: "read what is open", args: []any{q.list(slices.Compact(loans)), list}, query: `
 		SELECT loan_id, due_date, number, open
 		FROM installments
 		WHERE ` + q.in("loan_id") + ` AND ` + in + ` AND open > 0`, scan: func(row scanner) error {
-		var key dateKey
-		var number int
-		var amount int64
-		if err := row.Scan(&key.loan, &key.date, &number, &amount); err != nil {
+		if err := row.Scan(&key.loan, day{&key.date}, &number, &amount); err != nil {
 			return err
 		}
 		d, asked := open[key]

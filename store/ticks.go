@@ -120,6 +120,16 @@ func (db *DB) TickDone(ctx context.Context, job string, at time.Time) error {
 	return nil
 }
 
+// TickPending says whether there is that tick and it isn't done.
+func (db *DB) TickPending(ctx context.Context, job string, at time.Time) (bool, error) {
+	var pending bool
+	err := db.query().get(ctx, &pending, `SELECT EXISTS (SELECT 1 FROM ticks WHERE job = ? AND at = ? AND done_at IS NULL)`, job, stamp(at))
+	if err != nil {
+		return false, fmt.Errorf("look for a tick: %w", err)
+	}
+	return pending, nil
+}
+
 // PendingTicks is how many ticks aren't done.
 func (db *DB) PendingTicks(ctx context.Context) (int, error) {
 	var n int

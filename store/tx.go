@@ -245,6 +245,8 @@ type Tx struct {
 	inboxes map[string]*inbox
 	wake    bool
 
+	localTimes map[*time.Location]string // of now
+
 	doubtful bool // notifications of it may have been written before
 	once     bool // it isn't run again, whatever others did meanwhile
 }
