@@ -184,7 +184,7 @@ func (h *headScanner) scan(row scanner, l *bookLoan) error {
 // readHeads reads a book without its installments: the loans, the policy and the parties. Read after the locks, it is what their last
 // holder left.
 func (db *DB) readHeads(ctx context.Context, q queryer, ids []string, lock string) (*book, error) {
-	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+	ids = sortedSet(ids)
 	b := &book{loans: make(map[string]*bookLoan, len(ids))}
 	list := q.list(ids)
 	inOrder := "" // matters to locks alone

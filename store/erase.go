@@ -31,7 +31,7 @@ func (db *DB) EraseUser(ctx context.Context, id string) error {
 // have was looked through for them.
 func (db *DB) forget(ctx context.Context, id string) error {
 	return db.write(ctx, func(ctx context.Context, tx *Tx) error {
-		// Whoever is about to name the person holds a share of this row and is waited for.
+		// Whoever is about to name the person to others holds a share of this row and is waited for.
 		n, err := tx.exec(ctx, `
 			UPDATE users
 			SET time_zone = 'UTC', locale = 'en', erased_at = COALESCE(erased_at, ?), changed = changed + 1, updated_at = ?
@@ -56,9 +56,16 @@ func (db *DB) forget(ctx context.Context, id string) error {
 		if err := tx.revoke(ctx, id, wallNow()); err != nil {
 			return err
 		}
-		if inboxes > 0 {
-			tx.atEnd([]string{id}, func(ctx context.Context) error { return tx.erase(ctx, id) })
+		if n == 0 && inboxes == 0 {
+			return nil
 		}
+		tx.atEnd([]string{id}, func(ctx context.Context) error {
+			ib, err := tx.inbox(id)
+			if err != nil || ib.fresh { // nothing was ever told; a run that is about to finds that there is an inbox now
+				return err
+			}
+			return tx.erase(ctx, id)
+		})
 		return nil
 	})
 }

@@ -106,7 +106,7 @@ func (tx *Tx) lockInboxes(ctx context.Context) error {
 // locked with what he asks last before. The column's collation is "C" (on SQLite BINARY), so ORDER BY is byte order; rows are locked in
 // that order because PostgreSQL locks above the sort.
 func (tx *Tx) lockAll(recipients []string) statement {
-	recipients = slices.Compact(slices.Sorted(slices.Values(recipients)))
+	recipients = sortedSet(recipients)
 	tx.inboxes = make(map[string]*inbox, len(recipients))
 	all := make([]inbox, len(recipients))
 	for i, r := range recipients {

@@ -27,34 +27,58 @@ type Person struct {
 }
 
 // How the rows of people are locked while they are read. A share keeps changes of a person, and erasure, out until the
-// transaction ends.
+// transaction ends. A run doesn't take it for whom it writes to: it has their inboxes, and whoever changes a person takes that person's inbox
+// last (holdInboxes). A lock on a row of users changes a page of its own for each reminder.
 const (
 	unlocked = ""
 	forShare = " FOR SHARE"
 )
 
+// holdInboxes takes the inboxes of people whom this transaction changes until its end, and makes those that don't exist yet. So a run that has
+// read the people before is waited for, and one that comes later reads what is new.
+func (tx *Tx) holdInboxes(ids []string) {
+	if len(ids) > 0 {
+		tx.atEnd(ids, func(context.Context) error { return nil })
+	}
+}
+
 // peopleByID reads people, unknown ones too. Locks are taken in byte order of ids, after those of loans and
 // applications and before those of inboxes. then goes to the database behind it.
 func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv PolicyVersion, then ...statement) (map[string]*Person, error) {
-	people := make(map[string]*Person, len(ids))
+	r := newPeopleReader(ids)
+	if err := q.together(ctx, append([]statement{r.users(q, ids, lock), r.preferences(q)}, then...)...); err != nil {
+		return nil, err
+	}
+	return r.people(pv), nil
+}
+
+// peopleReader reads people by several statements.
+type peopleReader struct {
+	byID map[string]*Person
+	own  map[string]Preferences
+}
+
+func newPeopleReader(ids []string) *peopleReader {
+	r := &peopleReader{make(map[string]*Person, len(ids)), make(map[string]Preferences)}
 	all := make([]Person, 0, len(ids))
 	for _, id := range ids {
-		if people[id] == nil {
+		if r.byID[id] == nil {
 			all = append(all, Person{User: User{ID: id}})
-			people[id] = &all[len(all)-1]
+			r.byID[id] = &all[len(all)-1]
 		}
 	}
-	if len(people) == 0 {
-		return people, q.together(ctx, then...)
+	return r
+}
+
+// users reads what the lender says of some of them.
+func (r *peopleReader) users(q queryer, ids []string, lock string) statement {
+	inOrder := "" // matters to locks alone
+	if q.pg && lock != unlocked {
+		inOrder = " ORDER BY id" + lock
 	}
-	list := q.list(slices.Sorted(maps.Keys(people)))
-	if !q.pg {
-		lock = unlocked
-	}
-	own := make(map[string]Preferences)
 	var last User
 	var asOf, erased instant
-	users := statement{what: "read people", args: []any{list}, scan: func(row scanner) error {
+	return statement{what: "read people", args: []any{q.list(sortedSet(ids))}, scan: func(row scanner) error {
 		if err := row.Scan(&last.ID, &last.Name, &last.Email, word{&last.TimeZone}, word{&last.Locale}, &asOf, &erased); err != nil {
 			return err
 		}
@@ -63,31 +87,34 @@ func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv P
 		if !erased.IsZero() { // while the erasure goes on they are still there
 			u.Name, u.Email = "", ""
 		}
-		p := people[u.ID]
+		p := r.byID[u.ID]
 		p.User, p.Known, p.Erased = u, erased.IsZero(), !erased.IsZero()
 		return nil
 	}, query: `
 		SELECT id, name, COALESCE(email, ''), time_zone, locale, as_of, erased_at
 		FROM users
-		WHERE ` + q.in("id") + `
-		ORDER BY id` + lock}
-	// In a statement of its own: it sees what the last holder of the locks left.
-	preferences := statement{what: "read preferences", args: []any{list}, scan: func(row scanner) error {
+		WHERE ` + q.in("id") + inOrder}
+}
+
+// preferences reads what all of them say. It stands behind the locks, in a statement of its own: so it sees what their last holder left.
+func (r *peopleReader) preferences(q queryer) statement {
+	return statement{what: "read preferences", args: []any{q.list(slices.Sorted(maps.Keys(r.byID)))}, scan: func(row scanner) error {
 		var id, doc string
 		if err := row.Scan(&id, &doc); err != nil {
 			return err
 		}
 		var err error
-		own[id], err = parsePreferences(doc)
+		r.own[id], err = parsePreferences(doc)
 		return err
 	}, query: `SELECT user_id, doc FROM preferences WHERE ` + q.in("user_id")}
-	if err := q.together(ctx, append([]statement{users, preferences}, then...)...); err != nil {
-		return nil, err
+}
+
+// people are those that were read.
+func (r *peopleReader) people(pv PolicyVersion) map[string]*Person {
+	for id, p := range r.byID {
+		p.apply(r.own[id], pv)
 	}
-	for id, p := range people {
-		p.apply(own[id], pv)
-	}
-	return people, nil
+	return r.byID
 }
 
 // apply works out what holds for a person.

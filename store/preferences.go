@@ -101,12 +101,14 @@ func (db *DB) PutPreferences(ctx context.Context, userID string, p Preferences) 
 	}
 	var known bool
 	err = db.write(ctx, func(ctx context.Context, tx *Tx) error {
-		// The user's row first: whoever derives reminders holds it while reading preferences.
+		// The user's row first: whoever derives reminders or tells of something else holds it while reading preferences.
 		n, err := tx.exec(ctx, `UPDATE users SET changed = changed + 1, updated_at = ? WHERE id = ?`, tx.now, userID)
 		if err != nil {
 			return err
 		}
-		known = n > 0
+		if known = n > 0; known {
+			tx.holdInboxes([]string{userID})
+		}
 		_, err = tx.exec(ctx, `
 			INSERT INTO preferences (user_id, doc, updated_at) VALUES (?, ?, ?)
 			ON CONFLICT (user_id) DO UPDATE SET doc = excluded.doc, updated_at = excluded.updated_at`,

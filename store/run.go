@@ -284,36 +284,56 @@ func (r *run) settle(ctx context.Context, tx *Tx, b *book, rows []dueRow) error 
 	return nil
 }
 
-// dueRows reads everything that decides about rows, all at once. gone are the places of those with nobody to tell.
+// dueRows reads everything that decides about rows, all at once, and locks the inboxes of those to whom it may write. gone are the places of
+// rows with nobody to tell.
 func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due []DueRow, gone []string, err error) {
-	var ids []string
+	var ids, writtenTo, namedOnly []string
+	roles := make([]*recipient, len(rows)) // nil: nobody
 	from := make(map[string]civil.Date)
-	for _, row := range rows {
-		ids = append(ids, row.recipient, b.loans[row.loan].BorrowerID)
+	for i, row := range rows {
+		l := b.loans[row.loan]
+		recipients := l.recipients()
+		if n := slices.IndexFunc(recipients, func(r recipient) bool { return r.id == row.recipient }); n >= 0 {
+			roles[i] = &recipients[n]
+		}
+		ids = append(ids, row.recipient, l.BorrowerID)
+		if row.recipient != l.BorrowerID {
+			namedOnly = append(namedOnly, l.BorrowerID)
+		}
+		if roles[i] != nil && roles[i].role == RoleOfficer { // gets a line in a summary
+			namedOnly = append(namedOnly, row.recipient)
+		} else {
+			writtenTo = append(writtenTo, row.recipient)
+		}
 		if first := from[row.loan]; first.IsZero() || row.date.Before(first) {
 			from[row.loan] = row.date
 		}
 	}
+	reader := newPeopleReader(ids)
+	var list []statement
+	if len(namedOnly) > 0 {
+		list = append(list, reader.users(tx.queryer, namedOnly, forShare))
+	}
 	records, open := make(map[subjectKey]*record), make(map[dateKey]liveDate)
-	people, err := tx.peopleByID(ctx, ids, forShare, b.pv, append(tx.readRecords(records, from), tx.readOpen(open, rows))...)
-	if err != nil {
+	list = append(list, tx.lockAll(writtenTo), reader.users(tx.queryer, writtenTo, unlocked), reader.preferences(tx.queryer))
+	list = append(list, tx.readRecords(records, from)...)
+	if err := tx.together(ctx, append(list, tx.readOpen(open, rows))...); err != nil {
 		return nil, nil, err
 	}
+	people := reader.people(b.pv)
 	due = make([]DueRow, 0, len(rows))
-	for _, row := range rows {
+	for i, row := range rows {
 		l, person := b.loans[row.loan], people[row.recipient]
-		recipients := l.recipients()
-		i := slices.IndexFunc(recipients, func(r recipient) bool { return r.id == row.recipient })
-		if i < 0 || !person.Known {
+		if roles[i] == nil || !person.Known {
 			gone = append(gone, row.place)
 			continue
 		}
 		live := open[dateKey{row.loan, row.date}]
 		head := l.Loan
 		head.Parties = nil
-		due = append(due, DueRow{LoanID: row.loan, DueDate: row.date, Recipient: row.recipient, Role: recipients[i].role,
+		due = append(due, DueRow{LoanID: row.loan, DueDate: row.date, Recipient: row.recipient, Role: roles[i].role,
 			Loan: head, Open: live.open, Numbers: live.numbers, Person: *person, Borrower: people[l.BorrowerID].Name,
-			Subject: l.subject(row.date, live.open > 0, recipients[i], person, records[row.subjectKey], b.pv), place: row.place})
+			Subject: l.subject(row.date, live.open > 0, *roles[i], person, records[row.subjectKey], b.pv), place: row.place})
 	}
 	return due, gone, nil
 }

@@ -145,6 +145,9 @@ func (q queryer) inDates(expr string, dates []civil.Date) (condition string, lis
 	return q.in(expr), q.list(pluck(dates, civil.Date.String))
 }
 
+// sortedSet is ids in byte order, each once.
+func sortedSet(ids []string) []string { return slices.Compact(slices.Sorted(slices.Values(ids))) }
+
 // list is the argument for in.
 func (q queryer) list(values []string) any {
 	if q.pg {

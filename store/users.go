@@ -48,6 +48,7 @@ type userState struct {
 	User
 	erased bool
 	moved  bool // the reminders must follow
+	reads  bool // they read differently
 	dirty  bool
 }
 
@@ -87,17 +88,23 @@ func (tx *Tx) putUsers(ctx context.Context, rows []User) (rejected []Rejected, m
 			continue
 		}
 		s.moved = s.moved || s.erased || u.TimeZone != s.TimeZone
+		s.reads = s.reads || s.moved || u.Name != s.Name || u.Locale != s.Locale
 		s.User, s.erased, s.dirty = u, false, true
 	}
 	var dirty []*userState
+	var read []string
 	for _, id := range ids {
 		if s := states[id]; s.dirty {
 			dirty = append(dirty, s)
+			if s.reads {
+				read = append(read, id)
+			}
 			if s.moved {
 				moved = append(moved, id)
 			}
 		}
 	}
+	tx.holdInboxes(read)
 	return rejected, moved, tx.updateUsers(ctx, dirty)
 }
 
