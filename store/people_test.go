@@ -43,6 +43,13 @@ func TestChangesOfPeopleBesideARun(t *testing.T) {
 			w.loan("L", "ann", Party{UserID: "gus", Role: RoleGuarantor, Notify: []string{policy.KindUpcoming}})
 			w.ok(w.PutPreferences(w.t.Context(), "ann", Preferences{Channels: map[string]Channels{policy.KindUpcoming: {}}}))
 		}, false, erase, true, []string{"Name of ann", "Name of ann"}, nil, []string{told + "[…]"}},
+		// Whoever forgets waits by itself, also if what follows the change doesn't.
+		{"ForgetWhoIsNamed", func(w *world) {
+			w.user("gus")
+			w.loan("L", "ann", Party{UserID: "gus", Role: RoleGuarantor, Notify: []string{policy.KindUpcoming}})
+			w.ok(w.PutPreferences(w.t.Context(), "ann", Preferences{Channels: map[string]Channels{policy.KindUpcoming: {}}}))
+		}, false, func(w *world, ctx context.Context) error { return w.forget(ctx, "ann") }, true,
+			[]string{"Name of ann", "Name of ann"}, nil, []string{told + "Name of ann"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := setup(t, testenv.Postgres(t), "2026-03-01T12:00:00Z")
@@ -97,7 +104,48 @@ func TestChangesOfPeopleBesideARun(t *testing.T) {
 			equal(t, "names that were decided about", names, c.decided)
 			equal(t, "told ann", w.told("ann"), c.ann)
 			equal(t, "told gus", w.told("gus"), c.gus)
+			w.follow(t.Context(), []string{"ann"})
 			w.noDrift()
 		})
 	}
+}
+
+// A change that is first is waited for, and what the run reads behind it is what it left.
+func TestRunBehindAChangeOfAPerson(t *testing.T) {
+	w := setup(t, testenv.Postgres(t), "2026-03-01T12:00:00Z")
+	w.user("ann")
+	w.loan("L", "ann")
+	w.schedule("L", owes(1, "2026-03-08", 10000), owes(2, "2026-03-10", 10000))
+	w.set("2026-03-01T13:00:00Z")
+	w.run() // the first one makes the inbox
+	w.set("2026-03-03T09:00:00Z")
+	locked, commit := make(chan struct{}), make(chan struct{})
+	changed := make(chan error, 1)
+	go func() {
+		changed <- w.write(context.Background(), func(ctx context.Context, tx *Tx) error {
+			tx.holdInboxes([]string{"ann"})
+			tx.atEnd(nil, func(context.Context) error {
+				close(locked)
+				<-commit
+				return nil
+			})
+			_, err := tx.exec(ctx, `UPDATE users SET name = 'Another' WHERE id = 'ann'`)
+			return err
+		})
+	}()
+	<-locked
+	var names []string
+	run := make(chan error, 1)
+	go func() {
+		_, err := w.RunDue(t.Context(), 10, func(pv PolicyVersion, now time.Time, rows []DueRow) []Outcome {
+			names = pluck(rows, func(row DueRow) string { return row.Person.Name })
+			return judge(pv, now, rows)
+		})
+		run <- err
+	}()
+	waitForLock(t, w)
+	close(commit)
+	w.ok(<-changed)
+	w.ok(<-run)
+	equal(t, "the run read", names, []string{"Another"})
 }
