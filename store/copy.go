@@ -108,20 +108,21 @@ func appendCopy(b []byte, cols []column) ([]byte, error) {
 func (c column) cells() (cell func(b []byte, i int) []byte, err error) {
 	switch values := c.values.(type) {
 	case []string:
+		if c.typ == "jsonb" { // whose format has a version
+			return func(b []byte, i int) []byte {
+				b = binary.BigEndian.AppendUint32(b, uint32(1+len(values[i])))
+				return append(append(b, 1), values[i]...)
+			}, nil
+		}
 		return func(b []byte, i int) []byte { return appendTextCell(b, values[i]) }, nil
 	case []*string:
-		return func(b []byte, i int) []byte {
-			if values[i] == nil {
-				return appendNullCell(b)
-			}
-			return appendTextCell(b, *values[i])
-		}, nil
+		return nullable(values, appendTextCell[string]), nil
 	case [][]byte:
 		return func(b []byte, i int) []byte {
 			if values[i] == nil {
 				return appendNullCell(b)
 			}
-			return append(binary.BigEndian.AppendUint32(b, uint32(len(values[i]))), values[i]...)
+			return appendTextCell(b, values[i])
 		}, nil
 	case []bool:
 		return func(b []byte, i int) []byte {
@@ -132,22 +133,34 @@ func (c column) cells() (cell func(b []byte, i int) []byte, err error) {
 			return b
 		}, nil
 	case []int:
-		bits := map[string]int{"smallint": 16, "integer": 32}[c.typ]
+		return c.integers(values)
+	case []*int:
+		if c.typ != "integer" {
+			break
+		}
+		var set []int
 		for _, n := range values {
-			if int64(n)<<(64-bits)>>(64-bits) != int64(n) {
-				return nil, fmt.Errorf("%d isn't a %s", n, c.typ)
+			if n != nil {
+				set = append(set, *n)
 			}
 		}
-		if bits == 16 {
-			return func(b []byte, i int) []byte {
-				return binary.BigEndian.AppendUint16(append(b, 0, 0, 0, 2), uint16(values[i]))
-			}, nil
+		if _, err := c.integers(set); err != nil {
+			return nil, err
 		}
-		return func(b []byte, i int) []byte { return appendIntegerCell(b, values[i]) }, nil
+		return nullable(values, appendIntegerCell), nil
 	case []int64:
 		return func(b []byte, i int) []byte { return appendBigintCell(b, values[i]) }, nil
+	case []*int64:
+		return nullable(values, appendBigintCell), nil
+	case []place:
+		return func(b []byte, i int) []byte {
+			b = binary.BigEndian.AppendUint32(append(b, 0, 0, 0, 6), uint32(values[i]>>16))
+			return binary.BigEndian.AppendUint16(b, uint16(values[i]))
+		}, nil
 	case []time.Time:
-		return func(b []byte, i int) []byte { return appendBigintCell(b, values[i].UnixMicro()-epoch.UnixMicro()) }, nil
+		return func(b []byte, i int) []byte { return appendTimeCell(b, values[i]) }, nil
+	case []*time.Time:
+		return nullable(values, appendTimeCell), nil
 	case []civil.Date:
 		return func(b []byte, i int) []byte {
 			if values[i].IsZero() {
@@ -159,6 +172,35 @@ func (c column) cells() (cell func(b []byte, i int) []byte, err error) {
 	return nil, fmt.Errorf("no binary format for %T", c.values)
 }
 
+// integers are cells of the size of the column's type, in which all of values must have room.
+func (c column) integers(values []int) (cell func(b []byte, i int) []byte, err error) {
+	bits := map[string]int{"smallint": 16, "integer": 32, "bigint": 64}[c.typ]
+	for _, n := range values {
+		if int64(n)<<(64-bits)>>(64-bits) != int64(n) {
+			return nil, fmt.Errorf("%d isn't a %s", n, c.typ)
+		}
+	}
+	switch bits {
+	case 16:
+		return func(b []byte, i int) []byte {
+			return binary.BigEndian.AppendUint16(append(b, 0, 0, 0, 2), uint16(values[i]))
+		}, nil
+	case 32:
+		return func(b []byte, i int) []byte { return appendIntegerCell(b, values[i]) }, nil
+	}
+	return func(b []byte, i int) []byte { return appendBigintCell(b, int64(values[i])) }, nil
+}
+
+// nullable are cells of values of which some may be nil.
+func nullable[T any](values []*T, cell func(b []byte, v T) []byte) func(b []byte, i int) []byte {
+	return func(b []byte, i int) []byte {
+		if values[i] == nil {
+			return appendNullCell(b)
+		}
+		return cell(b, *values[i])
+	}
+}
+
 // PostgreSQL counts from here.
 var (
 	epoch     = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -167,12 +209,17 @@ var (
 
 func appendNullCell(b []byte) []byte { return append(b, 0xff, 0xff, 0xff, 0xff) }
 
-func appendTextCell(b []byte, s string) []byte {
+func appendTextCell[T string | []byte](b []byte, s T) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 }
 
 func appendIntegerCell(b []byte, n int) []byte {
 	return binary.BigEndian.AppendUint32(append(b, 0, 0, 0, 4), uint32(n))
+}
+
+// appendTimeCell is to the microsecond, as the database keeps it.
+func appendTimeCell(b []byte, t time.Time) []byte {
+	return appendBigintCell(b, t.UnixMicro()-epoch.UnixMicro())
 }
 
 func appendBigintCell(b []byte, n int64) []byte {

@@ -13,11 +13,11 @@ import (
 	"duebell/internal/testenv"
 )
 
-// What COPY writes is what INSERT writes, for each type and its odd values.
+// What COPY and INSERT write is what PostgreSQL reads of the same as text, for each type and its odd values.
 func TestRowsByCopyAreRowsByInsert(t *testing.T) {
 	db, _ := openMigrated(t, testenv.Postgres(t))
-	const columns = `(n bigint, text text, optional text, document json, small smallint, plain integer, flag boolean, at timestamptz, day date)`
-	if _, err := db.writer.ExecContext(t.Context(), `CREATE TABLE by_copy `+columns+`; CREATE TABLE by_insert `+columns); err != nil {
+	const columns = `(n bigint, text text, optional text, document json, small smallint, plain integer, flag boolean, at timestamptz, later timestamptz, day date, list jsonb, big bigint, raw json)`
+	if _, err := db.writer.ExecContext(t.Context(), `CREATE TABLE by_copy `+columns+`; CREATE TABLE by_insert `+columns+`; CREATE TABLE by_text `+columns); err != nil {
 		t.Fatal(err)
 	}
 	odd := "é \"quoted\" \\back\\slash\\ {a,b} NULL 日本 \n\t"
@@ -43,7 +43,11 @@ func TestRowsByCopyAreRowsByInsert(t *testing.T) {
 			col("plain", "integer", pluck(at, func(i int) int { return plains[i%len(plains)] })),
 			col("flag", "boolean", pluck(at, func(i int) bool { return i%2 == 0 })),
 			col("at", "timestamptz", pluck(at, func(i int) time.Time { return times[i%len(times)] })),
+			col("later", "timestamptz", pluck(at, func(i int) *time.Time { return [...]*time.Time{nil, &times[0], &times[4]}[i%3] })),
 			col("day", "date", pluck(at, func(i int) civil.Date { return days[i%len(days)] })),
+			col("list", "jsonb", pluck(at, func(i int) string { return [...]string{`[]`, `["\u00e9\"", {"a": 1}]`, `null`}[i%3] })),
+			col("big", "bigint", pluck(at, func(i int) int { return [...]int{0, -1, math.MaxInt64, math.MinInt64}[i%4] })),
+			col("raw", "json", pluck(at, func(i int) []byte { return [...][]byte{nil, []byte(`{"a": 1}`)}[i%2] })),
 		}
 	}
 	const n = 240 // a multiple of most of what is above
@@ -52,22 +56,30 @@ func TestRowsByCopyAreRowsByInsert(t *testing.T) {
 			return err
 		}
 		v, args := tx.table("v", rows(n)...)
-		return tx.post(ctx, "insert", `INSERT INTO by_insert SELECT v.* FROM `+v, args...)
+		if err := tx.post(ctx, "insert", `INSERT INTO by_insert SELECT v.* FROM `+v, args...); err != nil {
+			return err
+		}
+		for i, c := range rows(n) {
+			args[i] = textArray(t, c.values)
+		}
+		return tx.post(ctx, "insert text", `INSERT INTO by_text SELECT v.* FROM `+v, args...)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	whole := func(table string) string {
-		return `SELECT n, text, optional, document::text, small, plain, flag, at, day, count(*) AS times FROM ` + table + ` GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9`
+		return `SELECT n, text, optional, document::text, small, plain, flag, at, later, day, list, big, raw::text, count(*) AS times FROM ` + table + ` GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13`
 	}
-	var same, different int
-	row := db.writer.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM (`+whole("by_copy")+` INTERSECT `+whole("by_insert")+`) AS s),
-		(SELECT count(*) FROM (`+whole("by_copy")+` EXCEPT `+whole("by_insert")+`) AS d) + (SELECT count(*) FROM (`+whole("by_insert")+` EXCEPT `+whole("by_copy")+`) AS d)`)
-	if err := row.Scan(&same, &different); err != nil {
-		t.Fatal(err)
-	}
-	if different != 0 || same < 60 {
-		t.Errorf("%d kinds of rows are the same, %d differ", same, different)
+	for _, table := range []string{"by_copy", "by_insert"} {
+		var same, different int
+		row := db.writer.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM (`+whole(table)+` INTERSECT `+whole("by_text")+`) AS s),
+			(SELECT count(*) FROM (`+whole(table)+` EXCEPT `+whole("by_text")+`) AS d) + (SELECT count(*) FROM (`+whole("by_text")+` EXCEPT `+whole(table)+`) AS d)`)
+		if err := row.Scan(&same, &different); err != nil {
+			t.Fatal(err)
+		}
+		if different != 0 || same < 60 {
+			t.Errorf("%s: %d kinds of rows are the same, %d differ", table, same, different)
+		}
 	}
 }
 

@@ -112,16 +112,20 @@ func (db *DB) openPostgres(url string, conns int) error {
 	db.patient.RuntimeParams["statement_timeout"] = "0"
 	endSilence(config)
 	db.pg = config
-	pool := stdlib.OpenDB(*config, stdlib.OptionShouldPing(pingBriefly), stdlib.OptionAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
-		conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID,
-			Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC}})
-		return nil
-	}))
+	pool := stdlib.OpenDB(*config, stdlib.OptionShouldPing(pingBriefly), stdlib.OptionAfterConnect(prepareConn))
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	db.writer = sqlx.NewDb(pool, "pgx")
 	db.reader = db.writer
+	return nil
+}
+
+// prepareConn makes a new connection take and give values as this package has them.
+func prepareConn(_ context.Context, conn *pgx.Conn) error {
+	conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID,
+		Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC}})
+	registerArrays(conn)
 	return nil
 }
 

@@ -6,7 +6,7 @@
 // inboxes: notifications, and one counter for each recipient, rev, that each change adds 1 to under the lock of the
 // inbox's row, so that the order of revs is the order of commits and "everything after rev N" is one read of an index.
 //
-// All locks are taken in the order loans, due rows, inboxes, each sorted by id in byte order. Tx.atEnd keeps the last
+// All locks are taken in the order loans, due rows, people, inboxes, each sorted by id in byte order. Tx.atEnd keeps the last
 // part: what touches inboxes waits until just before the commit. After it Options.Committed hears what happened.
 //
 // Reading order, the ground and the inboxes:

@@ -16,7 +16,7 @@ type dueRow struct {
 	role   string
 	nextAt time.Time
 	parked bool
-	place  string // of one that this transaction has claimed
+	place  place // of one that this transaction has claimed
 }
 
 // derive brings everything that follows from the book after it: what is open, the due queue, what was decided by the
@@ -258,7 +258,7 @@ func (tx *Tx) putDue(ctx context.Context, rows []dueRow) error {
 // moveDue sets the times of rows that this transaction has claimed.
 func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
 	for chunk := range slices.Chunk(rows, tableRows) {
-		v, args := tx.table("v", col("place", "tid", pluck(chunk, func(r dueRow) string { return r.place })),
+		v, args := tx.table("v", col("place", "tid", pluck(chunk, func(r dueRow) place { return r.place })),
 			col("role", "text", pluck(chunk, func(r dueRow) string { return r.role })),
 			col("next_at", "timestamptz", pluck(chunk, func(r dueRow) time.Time { return r.nextAt })))
 		err := tx.post(ctx, "move due rows", `
@@ -273,16 +273,19 @@ func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
 	return nil
 }
 
-// deleteClaimed deletes rows that this transaction has claimed, by their places.
-func (tx *Tx) deleteClaimed(ctx context.Context, places []string) error {
-	if len(places) == 0 {
-		return nil
+// deleteClaimed deletes rows that this transaction has claimed.
+func (tx *Tx) deleteClaimed(ctx context.Context, places []place) error {
+	for chunk := range slices.Chunk(places, tableRows) {
+		v, args := tx.table("v", col("place", "tid", chunk))
+		where := ` IN (SELECT v.place FROM ` + v + `)`
+		if tx.pg {
+			where, args = ` = ANY (?)`, []any{array{col("place", "tid", chunk)}}
+		}
+		if err := tx.post(ctx, "delete due rows", `DELETE FROM due_reminders WHERE `+tx.place("due_reminders")+where, args...); err != nil {
+			return err
+		}
 	}
-	list := ` IN (SELECT CAST(value AS INTEGER) FROM json_each(?))`
-	if tx.pg {
-		list = ` = ANY (CAST(? AS tid[]))`
-	}
-	return tx.post(ctx, "delete due rows", `DELETE FROM due_reminders WHERE `+tx.place("due_reminders")+list, tx.list(places))
+	return nil
 }
 
 func dueColumns(rows []dueRow) []column {

@@ -211,6 +211,7 @@ func (db *DB) makeInboxesAside(ctx context.Context, recipients []string) error {
 		return fmt.Errorf("make inboxes: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	registerArrays(conn)
 	return db.makeEmptyInboxes(ctx, recipients, func(ctx context.Context, query string, args ...any) error {
 		_, err := conn.Exec(ctx, query, args...)
 		return err

@@ -217,7 +217,7 @@ func explained(t *testing.T, w *world, mode string) *explainedDB {
 		defer e.mu.Unlock()
 		e.plans = append(e.plans, p)
 	}
-	pool := sqlx.NewDb(stdlib.OpenDB(*e.pg), "pgx")
+	pool := sqlx.NewDb(stdlib.OpenDB(*e.pg, stdlib.OptionAfterConnect(prepareConn)), "pgx")
 	pool.SetMaxOpenConns(1) // so that it asks the same again and again
 	t.Cleanup(func() { pool.Close() })
 	e.writer, e.reader = pool, pool

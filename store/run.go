@@ -25,7 +25,7 @@ type DueRow struct {
 	Borrower  string // the borrower's name, "" if it isn't known
 	Subject   policy.Subject
 
-	place string // of the row in the due queue, for the transaction that claimed it
+	place place // of the row in the due queue, for the transaction that claimed it
 }
 
 // Outcome is what is to be done about a DueRow.
@@ -169,7 +169,7 @@ func (q queryer) claimDueQuery() string {
 	LIMIT ?`
 }
 
-// place is where a row of a table is: the shortest way back to it. It stays the same as long as the transaction holds the row's lock.
+// place is what to read of a table's rows to know their places.
 func (q queryer) place(table string) string {
 	if q.pg {
 		return table + ".ctid"
@@ -286,7 +286,7 @@ func (r *run) settle(ctx context.Context, tx *Tx, b *book, rows []dueRow) error 
 
 // dueRows reads everything that decides about rows, all at once, and locks the inboxes of those to whom it may write. gone are the places of
 // rows with nobody to tell.
-func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due []DueRow, gone []string, err error) {
+func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due []DueRow, gone []place, err error) {
 	var ids, writtenTo, namedOnly []string
 	roles := make([]*recipient, len(rows)) // nil: nobody
 	from := make(map[string]civil.Date)
@@ -382,7 +382,7 @@ type settlement struct {
 	book *book
 
 	move      []dueRow
-	delete    []string // places
+	delete    []place
 	parked    []subjectKey
 	errors    []string
 	decisions []Decision

@@ -25,6 +25,19 @@ func (d day) ScanDate(v pgtype.Date) error {
 	return nil
 }
 
+// place is where a row of a table is, the shortest way back to it: on PostgreSQL the number of its page and, in the last 16 bits, of the row in it
+// (ctid), on SQLite the rowid. It stays the same as long as the transaction holds the row's lock.
+type place int64
+
+// ScanTID is for pgx.
+func (p *place) ScanTID(v pgtype.TID) error {
+	if !v.Valid {
+		return fmt.Errorf("scan a place from NULL")
+	}
+	*p = place(int64(v.BlockNumber)<<16 | int64(v.OffsetNumber))
+	return nil
+}
+
 // word is where to scan a text to that is often the same as in the row before, such as a currency: then the string is kept.
 type word struct{ text *string }
 

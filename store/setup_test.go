@@ -125,7 +125,7 @@ func (db *DB) counted() *traffic {
 	counted := new(traffic)
 	config := db.pg.Copy()
 	config.Tracer = counted
-	pool := sqlx.NewDb(stdlib.OpenDB(*config), "pgx")
+	pool := sqlx.NewDb(stdlib.OpenDB(*config, stdlib.OptionAfterConnect(prepareConn)), "pgx")
 	old := db.writer
 	db.writer, db.reader = pool, pool
 	old.Close()

@@ -140,7 +140,7 @@ func (q queryer) in(expr string) string {
 // inDates is in for dates, and its argument.
 func (q queryer) inDates(expr string, dates []civil.Date) (condition string, list any) {
 	if q.pg {
-		return expr + " = ANY (CAST(? AS date[]))", arrayOf(dates)
+		return expr + " = ANY (?)", array{col(expr, "date", dates)}
 	}
 	return q.in(expr), q.list(pluck(dates, civil.Date.String))
 }
@@ -151,7 +151,7 @@ func sortedSet(ids []string) []string { return slices.Compact(slices.Sorted(slic
 // list is the argument for in.
 func (q queryer) list(values []string) any {
 	if q.pg {
-		return arrayOf(values)
+		return array{col("list", "text", values)}
 	}
 	if values == nil {
 		values = []string{}
@@ -207,7 +207,7 @@ func (q queryer) table(alias string, cols ...column) (string, []any) {
 				b.WriteString(", ")
 			}
 			b.WriteString("?::" + c.typ + "[]")
-			args[i], names[i] = arrayOf(c.values), c.name
+			args[i], names[i] = array{c}, c.name
 		}
 		b.WriteString(") AS " + alias + " (" + strings.Join(names, ", ") + ")")
 		return b.String(), args

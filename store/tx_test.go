@@ -207,7 +207,7 @@ func TestIDsSortByTime(t *testing.T) {
 	var last string
 	for i := range 2000 {
 		id := newIDs(at.Add(time.Duration(i)*time.Millisecond), 2)
-		if id[0] == id[1] || id[0] <= last || len(id[0]) != 26 || id[0] >= pastAnyID {
+		if id[0] >= id[1] || id[0] <= last || len(id[0]) != 26 || id[0] >= pastAnyID {
 			t.Fatalf("ids %q after %q", id, last)
 		}
 		last = max(id[0], id[1])
