@@ -11,7 +11,7 @@ import (
 const (
 	// growthDue is how many reminders are due in each run, however large the book is.
 	growthDue  = 10_000
-	growthRuns = 3
+	growthRuns = 5
 )
 
 var growthBooks = []int{10_000, 100_000, 1_000_000, 10_000_000}

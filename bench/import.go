@@ -228,10 +228,12 @@ func writeBook(to io.Writer, loans int, sent *atomic.Int64) error {
 	return out.Flush()
 }
 
+const bareInstallmentRows = 400_000
+
 // bareInstallments is how many rows a second go into a table like that of installments on one connection.
 func bareInstallments(ctx context.Context, db *sql.DB) (perSecond float64, err error) {
 	due := time.Now()
-	return bareRate(ctx, db, "installments", 1, func(first int64) (string, []any) {
+	return bareRate(ctx, db, "installments", 1, bareInstallmentRows, func(first int64) (string, []any) {
 		loans, numbers := make([]string, insertBatch), make([]int32, insertBatch)
 		for i := range loans {
 			n := first + int64(i)

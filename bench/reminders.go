@@ -24,7 +24,6 @@ import (
 const (
 	runWorkers  = 2
 	insertBatch = 500
-	bareRows    = 400_000 // of the bare insert
 	taskEach    = 20_000  // notifications that are a task each
 	taskWorkers = 32
 )
@@ -47,12 +46,19 @@ func reminders(ctx context.Context, r *rig, installments int) (any, error) {
 		return nil, err
 	}
 	defer db.Close()
-	var bare float64 // of one connection, as one writes such a loop
-	for _, connections := range []int{4, 1} {
-		if bare, err = bareInsert(ctx, db, connections); err != nil {
-			return nil, fmt.Errorf("bare rows: %w", err)
+	bare := func(connections int) (rate float64, err error) {
+		if rate, err = bareInsert(ctx, db, connections, installments); err != nil {
+			return 0, fmt.Errorf("bare rows: %w", err)
 		}
-		fmt.Printf("bare rows of notifications in batches of %d, connections: %d: %.0f/s\n", insertBatch, connections, bare)
+		fmt.Printf("%d bare rows of notifications in batches of %d, connections: %d: %.0f/s\n", installments, insertBatch, connections, rate)
+		return rate, nil
+	}
+	if _, err := bare(4); err != nil {
+		return nil, err
+	}
+	before, err := bare(1) // as one writes such a loop
+	if err != nil {
+		return nil, err
 	}
 	each, err := r.taskEach(ctx, db)
 	if err != nil {
@@ -64,16 +70,20 @@ func reminders(ctx context.Context, r *rig, installments int) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	after, err := bare(1) // the machine may have become another one meanwhile
+	if err != nil {
+		return nil, err
+	}
 	rate := float64(installments) / took.time.Seconds()
 	fmt.Printf("reminder run: %d notifications in %.1f s, %.0f/s, and %.1f s of CPU of workers and database, %.1f of them the workers'; the larger of the workers reached %.0f MB\n",
 		installments, took.time.Seconds(), rate, took.cpu.Seconds(), took.workers.Seconds(), float64(took.rss)/1e6)
-	return map[string]float64{"per_s": math.Round(rate), "vs_bare_insert": hundredths(rate / bare), "vs_task_each": hundredths(rate / each), "rss_mb": math.Round(float64(took.rss) / 1e6)}, nil
+	return map[string]float64{"per_s": math.Round(rate), "vs_bare_insert": hundredths(rate / ((before + after) / 2)), "vs_task_each": hundredths(rate / each), "rss_mb": math.Round(float64(took.rss) / 1e6)}, nil
 }
 
 // bareInsert is how many rows a second go into a table like that of notifications.
-func bareInsert(ctx context.Context, db *sql.DB, connections int) (perSecond float64, err error) {
+func bareInsert(ctx context.Context, db *sql.DB, connections, rows int) (perSecond float64, err error) {
 	start := time.Now()
-	return bareRate(ctx, db, "notifications", connections, func(first int64) (string, []any) {
+	return bareRate(ctx, db, "notifications", connections, rows, func(first int64) (string, []any) {
 		ids, recipients := make([]string, insertBatch), make([]string, insertBatch)
 		for i := range ids {
 			ids[i], recipients[i] = notificationID(first+int64(i)), fmt.Sprintf("b%d", first+int64(i))
@@ -88,7 +98,7 @@ func bareInsert(ctx context.Context, db *sql.DB, connections int) (perSecond flo
 
 // bareRate is how many rows a second go into a table like another one, with its indexes, a statement a batch, and nothing else. insert
 // answers the statement for the batch that begins with a row.
-func bareRate(ctx context.Context, db *sql.DB, like string, connections int, insert func(first int64) (query string, args []any)) (perSecond float64, err error) {
+func bareRate(ctx context.Context, db *sql.DB, like string, connections, rows int, insert func(first int64) (query string, args []any)) (perSecond float64, err error) {
 	if _, err := db.ExecContext(ctx, `CREATE TABLE bench_rows (LIKE `+like+` INCLUDING ALL)`); err != nil {
 		return 0, err
 	}
@@ -103,7 +113,7 @@ func bareRate(ctx context.Context, db *sql.DB, like string, connections int, ins
 		group.Go(func() error {
 			for {
 				first := next.Add(insertBatch) - insertBatch
-				if first >= bareRows {
+				if first >= int64(rows) {
 					return nil
 				}
 				query, args := insert(first)
@@ -114,7 +124,7 @@ func bareRate(ctx context.Context, db *sql.DB, like string, connections int, ins
 		})
 	}
 	err = group.Wait()
-	return bareRows / time.Since(start).Seconds(), err
+	return float64(rows) / time.Since(start).Seconds(), err
 }
 
 // checkpoint has the database as one that has been in use for a while: what was written before is on the disk, the segments of its log are

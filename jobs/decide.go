@@ -45,13 +45,13 @@ func (d reminderData) json() []byte {
 // put into words is parked by itself.
 func decide(pv store.PolicyVersion, now time.Time, rows []store.DueRow) []store.Outcome {
 	outcomes := make([]store.Outcome, len(rows))
-	for i, row := range rows {
-		outcomes[i] = decideOne(pv, now, row)
+	for i := range rows {
+		outcomes[i] = decideOne(pv, now, &rows[i])
 	}
 	return outcomes
 }
 
-func decideOne(pv store.PolicyVersion, now time.Time, row store.DueRow) (out store.Outcome) {
+func decideOne(pv store.PolicyVersion, now time.Time, row *store.DueRow) (out store.Outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			out = store.Outcome{Err: fmt.Errorf("decide: panic: %v", p)}
@@ -70,8 +70,8 @@ func decideOne(pv store.PolicyVersion, now time.Time, row store.DueRow) (out sto
 }
 
 // reminder puts a rule into words for its recipient.
-func reminder(row store.DueRow, rule policy.Rule, days int) (store.Draft, error) {
-	loan := row.Loan
+func reminder(row *store.DueRow, rule policy.Rule, days int) (store.Draft, error) {
+	loan := &row.Loan
 	title, body, err := text.Render(rule.Kind, row.Person.Locale, text.Vars{
 		Name: row.Person.Name, Borrower: borrowerName(row.Recipient, loan.BorrowerID, row.Borrower), Product: loan.Product, LoanID: loan.ID,
 		Amount: money.Format(row.Open, loan.Digits, loan.Currency, text.Locale(row.Person.Locale)), DueDate: row.DueDate, Days: days,

@@ -209,18 +209,22 @@ func (r *reminderRun) claimAll(ctx context.Context, beside int) error {
 				if err != nil {
 					return err
 				}
-				if n > 0 {
+				if n == r.w.batch {
 					held = time.Time{}
-				}
-				if n > 0 || again { // from the beginning, if there was nothing behind
 					continue
 				}
-				if i > 0 { // the first waits for what others have
+				// The end of the queue. Before it there is what came in meanwhile and what others have: the first looks after that, since
+				// whoever looks there meets all that was settled.
+				if i > 0 {
 					return nil
 				}
 				left, err := r.w.db.AnyDue(ctx)
 				if err != nil || !left {
 					return err
+				}
+				if n > 0 || again {
+					held = time.Time{}
+					continue
 				}
 				switch now := time.Now(); {
 				case held.IsZero():
@@ -285,6 +289,8 @@ func (r *reminderRun) askAgain(ctx context.Context, others int64) {
 // too high then; the log of decisions is exact.
 func (w *Worker) decide(pv store.PolicyVersion, now time.Time, rows []store.DueRow) []store.Outcome {
 	outcomes := decide(pv, now, rows)
+	type label struct{ outcome, reason string }
+	counts := make(map[label]int)
 	for i, o := range outcomes {
 		if o.Err != nil {
 			w.metrics.decisions.WithLabelValues("parked", "error").Inc()
@@ -296,8 +302,11 @@ func (w *Worker) decide(pv store.PolicyVersion, now time.Time, rows []store.DueR
 			if d.Outcome == policy.Sent {
 				reason = "sent"
 			}
-			w.metrics.decisions.WithLabelValues(string(d.Outcome), reason).Inc()
+			counts[label{string(d.Outcome), reason}]++
 		}
+	}
+	for l, n := range counts {
+		w.metrics.decisions.WithLabelValues(l.outcome, l.reason).Add(float64(n))
 	}
 	return outcomes
 }
