@@ -13,9 +13,8 @@ import (
 	"duebell/internal/civil"
 )
 
-// copyRows is from how many rows on PostgreSQL gets them by COPY, in its binary format: of 500 each costs three fifths of what it does
-// by INSERT from arrays of text, of 50 seven eighths (BenchmarkRows). It is a round trip of its own, so it isn't for the few
-// rows of a status change.
+// copyRows is from how many rows on PostgreSQL gets them by COPY, in its binary format: of 500 each costs five sixths of what it does
+// by INSERT from arrays, of 50 as much (BenchmarkRows). It is a round trip of its own, so it isn't for the few rows of a status change.
 const copyRows = 50
 
 // insertInto adds up to tableRows rows to a table whose columns have the names of cols. A row that is there already fails the
