@@ -156,6 +156,7 @@ type reminderRun struct {
 	long  bool // its progress is noted
 	total atomic.Int64
 	from  store.DueCursor
+	ended atomic.Bool // a claim came to the end of the queue
 
 	mu    sync.Mutex
 	due   time.Time // for the next note
@@ -204,6 +205,9 @@ func (r *reminderRun) claimAll(ctx context.Context, beside int) error {
 				for i > 0 && r.w.urgentLately() && ctx.Err() == nil {
 					sleep(ctx, urgentFor)
 				}
+				if i > 0 && r.ended.Load() {
+					return nil
+				}
 				again := r.from.Moved()
 				n, err := r.claim(ctx)
 				if err != nil {
@@ -215,6 +219,7 @@ func (r *reminderRun) claimAll(ctx context.Context, beside int) error {
 				}
 				// The end of the queue. Before it there is what came in meanwhile and what others have: the first looks after that, since
 				// whoever looks there meets all that was settled.
+				r.ended.Store(true)
 				if i > 0 {
 					return nil
 				}
