@@ -24,7 +24,7 @@ import (
 const (
 	runWorkers  = 2
 	insertBatch = 500
-	taskEach    = 20_000  // notifications that are a task each
+	taskEach    = 20_000 // notifications that are a task each
 	taskWorkers = 32
 )
 
