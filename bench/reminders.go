@@ -276,6 +276,7 @@ type crew struct {
 
 	programs  []*target // the workers first
 	published *atomic.Int64
+	last      time.Time // tick
 	ends      []func() // last first
 }
 
@@ -351,7 +352,9 @@ func (c *crew) run(ctx context.Context, due int) (took runTook, err error) {
 		return took, err
 	}
 	base := c.published.Load()
-	at := time.Now().UTC().Truncate(time.Microsecond)
+	time.Sleep(time.Until(c.last.Add(time.Second))) // a tick is one of cron's: two in a second are the same task
+	c.last = time.Now()
+	at := c.last.UTC().Truncate(time.Microsecond)
 	if _, err := c.store.AddTick(ctx, policy.JobReminderRun, at); err != nil {
 		return took, err
 	}

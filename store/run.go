@@ -287,7 +287,7 @@ func (r *run) settle(ctx context.Context, tx *Tx, b *book, rows []dueRow) error 
 // dueRows reads everything that decides about rows, all at once, and locks the inboxes of those to whom it may write. gone are the places of
 // rows with nobody to tell.
 func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due []DueRow, gone []place, err error) {
-	var ids, writtenTo, namedOnly []string
+	var ids, writtenTo, shared []string    // shared: who is only named, and officers, who get a line of a summary
 	roles := make([]*recipient, len(rows)) // nil: nobody
 	from := make(map[string]civil.Date)
 	for i, row := range rows {
@@ -298,10 +298,10 @@ func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due 
 		}
 		ids = append(ids, row.recipient, l.BorrowerID)
 		if row.recipient != l.BorrowerID {
-			namedOnly = append(namedOnly, l.BorrowerID)
+			shared = append(shared, l.BorrowerID)
 		}
-		if roles[i] != nil && roles[i].role == RoleOfficer { // gets a line in a summary
-			namedOnly = append(namedOnly, row.recipient)
+		if roles[i] != nil && roles[i].role == RoleOfficer {
+			shared = append(shared, row.recipient)
 		} else {
 			writtenTo = append(writtenTo, row.recipient)
 		}
@@ -311,8 +311,8 @@ func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due 
 	}
 	reader := newPeopleReader(ids)
 	var list []statement
-	if len(namedOnly) > 0 {
-		list = append(list, reader.users(tx.queryer, namedOnly, forShare))
+	if len(shared) > 0 {
+		list = append(list, reader.users(tx.queryer, shared, forShare))
 	}
 	records, open := make(map[subjectKey]*record), make(map[dateKey]liveDate)
 	list = append(list, tx.lockAll(writtenTo), reader.users(tx.queryer, writtenTo, unlocked), reader.preferences(tx.queryer))
@@ -353,7 +353,7 @@ func (q queryer) readOpen(open map[dateKey]liveDate, rows []dueRow) statement {
 	}
 	slices.Sort(loans)
 	slices.SortFunc(dates, civil.Date.Compare) // of a run there are a few
-	// That finds dates of other rows too, which nobody asked about. A join with the rows would be exact and take half as long again.
+	// That finds dates of other rows too, which nobody asked about, and is cheaper than a join with the rows.
 	var key dateKey
 	var number int
 	var amount int64
