@@ -277,7 +277,7 @@ type crew struct {
 	programs  []*target // the workers first
 	published *atomic.Int64
 	last      time.Time // tick
-	ends      []func() // last first
+	ends      []func()  // last first
 }
 
 func (r *rig) newCrew(ctx context.Context, db *sql.DB) (*crew, error) {
