@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// measureEvery is how often the outbox is measured, or more rarely where that takes more than a part of the time in measureShare:
-// behind a million reminders that have come each must be counted.
+// The outbox is measured each measureEvery, or more rarely where that takes more than a part of the time in measureShare: behind a million
+// reminders that have come each must be counted. Alerts rest on it, so the pause is never longer than measurePause.
 const (
 	measureEvery = 5 * time.Second
 	measureShare = 100
+	measurePause = 20 * time.Second
 )
 
 // watchOutbox keeps the gauges of what waits until ctx ends. An age that grows is the first sign that nothing is told.
@@ -33,6 +34,14 @@ func (s *Scheduler) watchOutbox(ctx context.Context) {
 		} else if ctx.Err() == nil {
 			s.log.Debug("outbox not measured", "error", err)
 		}
-		sleep(ctx, max(measureEvery, measureShare*time.Since(start)))
+		sleep(ctx, restAfter(time.Since(start), err))
 	}
+}
+
+// restAfter is how long to wait behind a measurement that took so long. One that failed says nothing of how much there is to count.
+func restAfter(took time.Duration, err error) time.Duration {
+	if err != nil {
+		return measureEvery
+	}
+	return min(max(measureEvery, measureShare*took), measurePause)
 }

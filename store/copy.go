@@ -57,11 +57,11 @@ func (p *pipeline) copyIn(ctx context.Context, query string, cols []column) erro
 	})
 }
 
-// copyBuffers are kept for the next batch, as many as a worker has under way. A sync.Pool would be emptied by each collection, of which a
+// copyBuffers are kept for the next batch: one more than a worker has batches under way. A sync.Pool would be emptied by each collection, of which a
 // run has several a second.
 var copyBuffers = make(chan []byte, 4)
 
-// maxCopyBuffer is how large a buffer may be that is kept: twice of what a run's batch needs.
+// maxCopyBuffer is how large a buffer may be that is kept: larger than those of a run's batch.
 const maxCopyBuffer = 1 << 20
 
 func takeCopyBuffer() []byte {

@@ -276,10 +276,11 @@ func (tx *Tx) moveDue(ctx context.Context, rows []dueRow) error {
 // deleteClaimed deletes rows that this transaction has claimed.
 func (tx *Tx) deleteClaimed(ctx context.Context, places []place) error {
 	for chunk := range slices.Chunk(places, tableRows) {
-		v, args := tx.table("v", col("place", "tid", chunk))
-		where := ` IN (SELECT v.place FROM ` + v + `)`
-		if tx.pg {
-			where, args = ` = ANY (?)`, []any{array{col("place", "tid", chunk)}}
+		where, args := ` = ANY (?)`, []any{array{col("place", "tid", chunk)}}
+		if !tx.pg {
+			var v string
+			v, args = tx.table("v", col("place", "tid", chunk))
+			where = ` IN (SELECT v.place FROM ` + v + `)`
 		}
 		if err := tx.post(ctx, "delete due rows", `DELETE FROM due_reminders WHERE `+tx.place("due_reminders")+where, args...); err != nil {
 			return err
