@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -57,9 +56,9 @@ func newRecord() *record {
 	return &record{map[policy.Rule]int64{}, map[policy.Rule]bool{}, map[policy.Rule]string{}}
 }
 
-// readRecords reads the log of loans for due dates from the given ones on, and what was sent and is no longer in the log: a
-// row goes from there to reminders_sent in one transaction, so it is found in this order.
-func (q queryer) readRecords(records map[subjectKey]*record, from map[string]civil.Date) (list []statement) {
+// readRecords reads the log of loans for due dates from the given ones on, one for each loan in byte order, and what was sent and is no longer
+// in the log: a row goes from there to reminders_sent in one transaction, so it is found in this order.
+func (q queryer) readRecords(records map[subjectKey]*record, from []dateKey) (list []statement) {
 	of := func(key subjectKey) *record {
 		r := records[key]
 		if r == nil {
@@ -98,9 +97,9 @@ func (q queryer) readRecords(records map[subjectKey]*record, from map[string]civ
 		}
 		return err
 	}
-	for loans := range slices.Chunk(slices.Sorted(maps.Keys(from)), tableRows) {
-		v, args := q.table("v", col("loan_id", "text", loans),
-			col("due_date", "date", pluck(loans, func(id string) civil.Date { return from[id] })))
+	for chunk := range slices.Chunk(from, tableRows) {
+		v, args := q.table("v", col("loan_id", "text", pluck(chunk, func(k dateKey) string { return k.loan })),
+			col("due_date", "date", pluck(chunk, func(k dateKey) civil.Date { return k.date })))
 		// CROSS JOIN keeps SQLite from reading the log first. Served by decisions_rule, one range a loan.
 		list = append(list, statement{what: "read decisions", args: args, scan: decided, query: `
 			SELECT d.id, d.loan_id, d.due_date, d.recipient, d.kind, d.offset_days, d.outcome, d.reason

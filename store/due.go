@@ -75,12 +75,12 @@ func (d *derivation) queue(ctx context.Context) error {
 		return err
 	}
 	var ids []string
-	from := make(map[string]civil.Date)
+	var from []dateKey
 	for _, p := range d.parts {
 		if len(p.dates) == 0 {
 			continue
 		}
-		from[p.ID] = p.dates[0]
+		from = append(from, dateKey{p.ID, p.dates[0]})
 		for _, r := range p.recipients() {
 			ids = append(ids, r.id)
 		}

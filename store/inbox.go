@@ -108,10 +108,10 @@ func (tx *Tx) lockInboxes(ctx context.Context) error {
 func (tx *Tx) lockAll(recipients []string) statement {
 	recipients = sortedSet(recipients)
 	tx.inboxes = make(map[string]*inbox, len(recipients))
-	all := make([]inbox, len(recipients))
+	tx.held = make([]inbox, len(recipients))
 	for i, r := range recipients {
-		all[i] = inbox{recipient: r, fresh: true}
-		tx.inboxes[r] = &all[i]
+		tx.held[i] = inbox{recipient: r, fresh: true}
+		tx.inboxes[r] = &tx.held[i]
 	}
 	var found inbox
 	return statement{what: "lock inboxes", args: []any{tx.list(recipients)}, scan: func(row scanner) error {
@@ -165,12 +165,14 @@ func (tx *Tx) makeInboxes(ctx context.Context) error {
 // inboxesThat are those of the transaction for which keep holds, in byte order.
 func (tx *Tx) inboxesThat(keep func(*inbox) bool) []*inbox {
 	var list []*inbox
-	for _, ib := range tx.inboxes {
-		if keep(ib) {
+	for i := range tx.held {
+		if ib := &tx.held[i]; keep(ib) {
+			if list == nil {
+				list = make([]*inbox, 0, len(tx.held)-i)
+			}
 			list = append(list, ib)
 		}
 	}
-	slices.SortFunc(list, func(a, b *inbox) int { return cmp.Compare(a.recipient, b.recipient) })
 	return list
 }
 
@@ -220,18 +222,15 @@ func (db *DB) makeInboxesAside(ctx context.Context, recipients []string) error {
 
 // changes is what the transaction did, one Change an inbox that took a rev, by recipient.
 func (tx *Tx) changes() []Change {
-	var changes []Change
-	for _, ib := range tx.inboxes {
-		if ib.rev == ib.from {
-			continue
-		}
+	moved := tx.inboxesThat(func(ib *inbox) bool { return ib.rev != ib.from })
+	changes := make([]Change, 0, len(moved))
+	for _, ib := range moved {
 		slices.SortFunc(ib.items, func(a, b Notification) int {
 			return cmp.Or(cmp.Compare(a.Rev, b.Rev), cmp.Compare(a.ID, b.ID))
 		})
 		changes = append(changes, Change{Recipient: ib.recipient, From: ib.from, Counts: ib.counts(), Items: ib.items,
 			Removed: ib.removed, ReadThrough: ib.readThrough, Reset: ib.reset})
 	}
-	slices.SortFunc(changes, func(a, b Change) int { return cmp.Compare(a.Recipient, b.Recipient) })
 	return changes
 }
 
@@ -244,8 +243,7 @@ func (tx *Tx) insert(ctx context.Context, drafts []Draft) ([]Notification, error
 	if err != nil {
 		return nil, err
 	}
-	var recipients []string
-	var rows []*Notification
+	recipients, rows := make([]string, 0, len(drafts)), make([]*Notification, 0, len(drafts))
 	for i, d := range drafts {
 		if !fresh[i] {
 			continue
@@ -262,7 +260,11 @@ func (tx *Tx) insert(ctx context.Context, drafts []Draft) ([]Notification, error
 		}
 		written[i] = n
 		ib.count(&n, 1)
-		ib.items = append(ib.items, n)
+		if ib.items == nil {
+			ib.items = written[i : i+1 : i+1]
+		} else {
+			ib.items = append(ib.items, n)
+		}
 		recipients = append(recipients, d.Recipient)
 		rows = append(rows, &written[i])
 	}
@@ -377,7 +379,7 @@ func (tx *Tx) update(ctx context.Context, rows []*stored, edit func(*stored) boo
 		}
 		s.Rev = revs[s.recipient]
 		ib.count(&before, -1)
-		ib.items = slices.DeleteFunc(ib.items, func(n Notification) bool { return n.ID == s.ID })
+		ib.items = slices.DeleteFunc(slices.Clone(ib.items), func(n Notification) bool { return n.ID == s.ID })
 		if s.deletedAt != nil {
 			ib.removed = append(ib.removed, s.ID)
 		} else {

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"maps"
-	"slices"
 	"time"
 
 	"duebell/internal/civil"
@@ -54,18 +53,18 @@ func (q queryer) peopleByID(ctx context.Context, ids []string, lock string, pv P
 
 // peopleReader reads people by several statements.
 type peopleReader struct {
+	ids  []string // in byte order, each once
 	byID map[string]*Person
 	own  map[string]Preferences
 }
 
 func newPeopleReader(ids []string) *peopleReader {
-	r := &peopleReader{make(map[string]*Person, len(ids)), make(map[string]Preferences)}
-	all := make([]Person, 0, len(ids))
-	for _, id := range ids {
-		if r.byID[id] == nil {
-			all = append(all, Person{User: User{ID: id}})
-			r.byID[id] = &all[len(all)-1]
-		}
+	ids = sortedSet(ids)
+	r := &peopleReader{ids, make(map[string]*Person, len(ids)), make(map[string]Preferences)}
+	all := make([]Person, len(ids))
+	for i, id := range ids {
+		all[i].ID = id
+		r.byID[id] = &all[i]
 	}
 	return r
 }
@@ -98,7 +97,7 @@ func (r *peopleReader) users(q queryer, ids []string, lock string) statement {
 
 // preferences reads what all of them say. It stands behind the locks, in a statement of its own: so it sees what their last holder left.
 func (r *peopleReader) preferences(q queryer) statement {
-	return statement{what: "read preferences", args: []any{q.list(slices.Sorted(maps.Keys(r.byID)))}, scan: func(row scanner) error {
+	return statement{what: "read preferences", args: []any{q.list(r.ids)}, scan: func(row scanner) error {
 		var id, doc string
 		if err := row.Scan(&id, &doc); err != nil {
 			return err

@@ -287,26 +287,27 @@ func (r *run) settle(ctx context.Context, tx *Tx, b *book, rows []dueRow) error 
 // dueRows reads everything that decides about rows, all at once, and locks the inboxes of those to whom it may write. gone are the places of
 // rows with nobody to tell.
 func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due []DueRow, gone []place, err error) {
-	var ids, writtenTo, shared []string    // shared: who is only named, and officers, who get a line of a summary
+	ids, writtenTo := make([]string, 0, len(rows)), make([]string, 0, len(rows))
+	var shared []string                    // who is only named, and officers, who get a line of a summary
 	roles := make([]*recipient, len(rows)) // nil: nobody
-	from := make(map[string]civil.Date)
-	for i, row := range rows {
+	from := make([]dateKey, 0, len(rows))
+	for i, row := range rows { // by loan and date
 		l := b.loans[row.loan]
 		recipients := l.recipients()
 		if n := slices.IndexFunc(recipients, func(r recipient) bool { return r.id == row.recipient }); n >= 0 {
 			roles[i] = &recipients[n]
 		}
-		ids = append(ids, row.recipient, l.BorrowerID)
+		ids = append(ids, row.recipient)
 		if row.recipient != l.BorrowerID {
-			shared = append(shared, l.BorrowerID)
+			ids, shared = append(ids, l.BorrowerID), append(shared, l.BorrowerID)
 		}
 		if roles[i] != nil && roles[i].role == RoleOfficer {
 			shared = append(shared, row.recipient)
 		} else {
 			writtenTo = append(writtenTo, row.recipient)
 		}
-		if first := from[row.loan]; first.IsZero() || row.date.Before(first) {
-			from[row.loan] = row.date
+		if len(from) == 0 || from[len(from)-1].loan != row.loan {
+			from = append(from, dateKey{row.loan, row.date})
 		}
 	}
 	reader := newPeopleReader(ids)

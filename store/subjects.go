@@ -38,12 +38,11 @@ func (l *bookLoan) subject(date civil.Date, open bool, r recipient, p *Person, r
 // watched lists all live dates of a book with everybody who is told about them, by loan, date and role.
 func (q queryer) watched(ctx context.Context, b *book) ([]watched, error) {
 	var ids []string
-	from := make(map[string]civil.Date)
-	for _, l := range b.loans {
-		for date := range l.live() {
-			if first := from[l.ID]; first.IsZero() || date.Before(first) {
-				from[l.ID] = date
-			}
+	var from []dateKey
+	for _, id := range b.ids {
+		l := b.loans[id]
+		if dates := l.live().dates(); len(dates) > 0 {
+			from = append(from, dateKey{id, dates[0]})
 		}
 		for _, r := range l.recipients() {
 			ids = append(ids, r.id)

@@ -146,7 +146,11 @@ func (q queryer) inDates(expr string, dates []civil.Date) (condition string, lis
 }
 
 // sortedSet is ids in byte order, each once.
-func sortedSet(ids []string) []string { return slices.Compact(slices.Sorted(slices.Values(ids))) }
+func sortedSet(ids []string) []string {
+	set := slices.Clone(ids)
+	slices.Sort(set)
+	return slices.Compact(set)
+}
 
 // list is the argument for in.
 func (q queryer) list(values []string) any {
@@ -244,8 +248,9 @@ type Tx struct {
 	now time.Time // of everything that this transaction does
 
 	end     []func(ctx context.Context) error
-	touched map[string]bool // recipients whose inboxes end needs
-	inboxes map[string]*inbox
+	touched map[string]bool   // recipients whose inboxes end needs
+	held    []inbox           // locked, in byte order of the recipients
+	inboxes map[string]*inbox // held, by recipient
 	wake    bool
 
 	localTimes map[*time.Location]string // of now

@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -67,11 +68,17 @@ func (d Date) AddDays(n int) Date {
 }
 
 func (d Date) addDays(n int) Date {
+	if day := d.Day + n; day >= 1 && day <= 28 && d.Month >= time.January && d.Month <= time.December { // as mostly
+		return Date{d.Year, d.Month, day}
+	}
 	return Of(time.Date(d.Year, d.Month, d.Day+n, 0, 0, 0, 0, time.UTC))
 }
 
 // Sub is the number of days from other to d: positive when d is the later one.
 func (d Date) Sub(other Date) int {
+	if d.Year == other.Year && d.Month == other.Month { // as mostly
+		return d.Day - other.Day
+	}
 	return int((d.unix() - other.unix()) / secondsPerDay)
 }
 
@@ -126,7 +133,11 @@ func (d Date) String() string {
 }
 
 func (d Date) append(b []byte) []byte {
-	return time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC).AppendFormat(b, time.DateOnly)
+	if d.Year < 1000 || d.Year > maxYear {
+		return time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC).AppendFormat(b, time.DateOnly)
+	}
+	b = strconv.AppendInt(b, int64(d.Year), 10)
+	return append(b, '-', '0'+byte(d.Month/10), '0'+byte(d.Month%10), '-', '0'+byte(d.Day/10), '0'+byte(d.Day%10))
 }
 
 // MarshalText is String.

@@ -2,12 +2,12 @@ package money
 
 import (
 	"strings"
-	"sync"
-	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/bojanz/currency"
+
+	"duebell/internal/memo"
 )
 
 // Format writes minor units for a person: grouped, with the currency's symbol, in the numerals and order of the locale
@@ -18,7 +18,7 @@ func Format(minor int64, digits int, code, locale string) string {
 	if code == "" || !currency.IsValid(code) || digits < 0 || digits > MaxDigits {
 		return strings.TrimSpace(decimal + " " + code)
 	}
-	return shapeOf(shapeKey{locale, code, digits, len(decimal), minor < 0}).fill(decimal)
+	return shapes.Of(shapeKey{locale, code, digits, len(decimal), minor < 0}, newShape).fill(decimal)
 }
 
 // shape is the text of an amount without its digits, of which there are as many and in the same order as in the plain decimal. What
@@ -35,25 +35,7 @@ type shapeKey struct {
 	negative       bool
 }
 
-// shapes keeps those that were asked for, up to a number that no lender's amounts have.
-var (
-	shapes sync.Map // shapeKey -> *shape
-	kept   atomic.Int64
-)
-
-const maxKept = 4096
-
-func shapeOf(key shapeKey) *shape {
-	if s, ok := shapes.Load(key); ok {
-		return s.(*shape)
-	}
-	s := newShape(key)
-	if kept.Load() < maxKept {
-		kept.Add(1)
-		shapes.Store(key, s)
-	}
-	return s
-}
+var shapes memo.Map[shapeKey, *shape]
 
 // newShape formats an amount of zeros, all but the first digit, which is a one: so the numerals of the locale are known too.
 func newShape(key shapeKey) *shape {

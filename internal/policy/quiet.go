@@ -20,7 +20,8 @@ func (q *QuietHours) Contains(local time.Time) bool {
 	if q == nil {
 		return false
 	}
-	return q.contains(civil.TimeOfDay(local.Hour()*60 + local.Minute()))
+	hour, minute, _ := local.Clock()
+	return q.contains(civil.TimeOfDay(hour*60 + minute))
 }
 
 func (q *QuietHours) contains(tod civil.TimeOfDay) bool {

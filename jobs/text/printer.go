@@ -6,13 +6,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"unicode"
 
 	"github.com/goccy/go-yaml"
 	"github.com/nicksnyder/go-i18n/v2/i18n"
 	"golang.org/x/text/language"
 
+	"duebell/internal/memo"
 	"duebell/internal/money"
 )
 
@@ -75,20 +75,13 @@ type printer struct {
 	localizer *i18n.Localizer
 	plain     map[string]parsed
 	zero      rune // the numeral 0
+	forms     memo.Map[formKey, form]
 }
 
-// printers keeps the printer of each locale that was asked for, up to a number that no lender's customers have.
-var (
-	printers sync.Map // string -> *printer
-	kept     atomic.Int64
-)
+// printers are those of the locales that were asked for.
+var printers memo.Map[string, *printer]
 
-const maxKept = 4096
-
-func printerFor(locale string) *printer {
-	if p, ok := printers.Load(locale); ok {
-		return p.(*printer)
-	}
+func newPrinter(locale string) *printer {
 	c := loaded()
 	index := 0
 	tag, err := language.Parse(locale)
@@ -97,10 +90,6 @@ func printerFor(locale string) *printer {
 	}
 	p := &printer{language: languages[index], localizer: c.localizers[index], plain: c.plain[index]}
 	p.zero = zeroOf(p.language, locale)
-	if kept.Load() < maxKept {
-		kept.Add(1)
-		printers.Store(locale, p)
-	}
 	return p
 }
 
@@ -142,5 +131,27 @@ func (p *printer) message(id string, w *words) (string, bool) {
 
 // counted fills in a message in the plural form that belongs to count.
 func (p *printer) counted(id string, w *words, count int) (string, error) {
-	return p.localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: w, TemplateParser: parser{}, PluralCount: count})
+	f := p.forms.Of(formKey{id, count}, p.form)
+	if f.err != nil {
+		return "", f.err
+	}
+	return f.template.fill(w), nil
+}
+
+// form is a message in one plural form.
+type form struct {
+	template parsed
+	err      error
+}
+
+// formKey is what a form depends on. Which form a count has is go-i18n's to say, which finds its rules anew for each message.
+type formKey struct {
+	id    string
+	count int
+}
+
+func (p *printer) form(key formKey) form {
+	var found parsed
+	_, err := p.localizer.Localize(&i18n.LocalizeConfig{MessageID: key.id, TemplateData: &found, TemplateParser: parser{}, PluralCount: key.count})
+	return form{found, err}
 }

@@ -33,7 +33,7 @@ type Vars struct {
 // best, English if none does. Days must fit the kind: positive for repayment.upcoming, 0 for repayment.due_today,
 // negative for repayment.overdue.
 func Render(kind, locale string, v Vars) (title, body string, err error) {
-	p := printerFor(locale)
+	p := printers.Of(locale, newPrinter)
 	w := &words{
 		fieldName: v.Name, fieldBorrower: v.Borrower, fieldProduct: v.Product, fieldLoanID: v.LoanID,
 		fieldAmount: v.Amount, fieldApplicationID: v.ApplicationID, fieldReason: v.Reason,
@@ -83,7 +83,7 @@ func Render(kind, locale string, v Vars) (title, body string, err error) {
 func Languages() []string { return slices.Clone(languages) }
 
 // Language is the one that texts for a locale are in.
-func Language(locale string) string { return printerFor(locale).language }
+func Language(locale string) string { return printers.Of(locale, newPrinter).language }
 
 // Locale is the one to format amounts in for Render: the given one if it is of a language that there are texts in,
 // else that of the texts.

@@ -3,7 +3,6 @@ package text
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -225,7 +224,7 @@ func TestEveryStatusHasWords(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, found := printerFor(language).message("status."+v.To, &words{}); !found {
+			if _, found := newPrinter(language).message("status."+v.To, &words{}); !found {
 				t.Errorf("%s in %s is told as %q", status, language, title)
 			}
 			if other, twice := said[title]; twice {
@@ -313,18 +312,6 @@ func FuzzRenderLocale(f *testing.F) {
 			t.Fatalf("in %q: %q, %q, %v", locale, title, body, err)
 		}
 	})
-}
-
-func TestPrintersAreNotKeptWithoutEnd(t *testing.T) {
-	before := kept.Load()
-	defer kept.Store(before)
-	kept.Store(math.MaxInt32)
-	if _, _, err := Render(policy.KindDueToday, "en-x-never-asked-for", vars(0)); err != nil {
-		t.Fatal(err)
-	}
-	if _, found := printers.Load("en-x-never-asked-for"); found {
-		t.Error("one more was kept")
-	}
 }
 
 func TestTemplatesAreChecked(t *testing.T) {

@@ -78,13 +78,14 @@ type piece struct {
 	field   field
 }
 
-// Execute fills in *words.
+// Execute puts the template itself into data, a *parsed: go-i18n knows which form it is, and it is filled in here.
 func (t parsed) Execute(data any) (string, error) {
-	w, ok := data.(*words)
+	found, ok := data.(*parsed)
 	if !ok {
 		return "", fmt.Errorf("template data is %T", data)
 	}
-	return t.fill(w), nil
+	*found = t
+	return "", nil
 }
 
 func (t parsed) fill(w *words) string {
