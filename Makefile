@@ -103,7 +103,7 @@ ROWS ?= 0
 bench-foreign bench-run bench-latency bench-growth bench-import: build
 	@scripts/install-test-needs
 	@CGO_ENABLED=0 go build -C bench -o ../bin/bench .
-	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin -book $(BOOK) -rows $(ROWS) $(@:bench-%=%)
+	@scripts/with-large-database bin/bench -bin bin -book $(BOOK) -rows $(ROWS) $(@:bench-%=%)
 
 # The programs at a fifth of what the machine holds, or at RATE status changes a second: fails if one of them grows.
 MINUTES ?= 60
@@ -112,7 +112,7 @@ RATE ?= 0
 soak: build
 	@scripts/install-test-needs
 	@CGO_ENABLED=0 go build -C bench -o ../bin/bench .
-	@POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB' scripts/with-services bin/bench -bin bin -for $(MINUTES)m -rate $(RATE) soak
+	@scripts/with-large-database bin/bench -bin bin -for $(MINUTES)m -rate $(RATE) soak
 
 # It starts a PostgreSQL and a Redis of its own, since it kills them.
 SEED ?= 0

@@ -233,15 +233,16 @@ const bareInstallmentRows = 400_000
 // bareInstallments is how many rows a second go into a table like that of installments on one connection.
 func bareInstallments(ctx context.Context, db *sql.DB) (perSecond float64, err error) {
 	due := time.Now()
-	return bareRate(ctx, db, "installments", 1, bareInstallmentRows, func(first int64) (string, []any) {
+	return bareRate(ctx, db, "installments", 1, bareInstallmentRows, func(ctx context.Context, conn *sql.Conn, first int64) error {
 		loans, numbers := make([]string, insertBatch), make([]int32, insertBatch)
 		for i := range loans {
 			n := first + int64(i)
 			loans[i], numbers[i] = "L"+strconv.FormatInt(n/importSchedule, 10), int32(n%importSchedule+1)
 		}
-		return `
+		_, err := conn.ExecContext(ctx, `
 			INSERT INTO bench_rows (loan_id, number, due_date, amount_due, amount_paid, outstanding, open)
 			SELECT v.loan_id, v.number, $3::timestamptz::date, 25000, 0, 25000, 25000
-			FROM unnest($1::text[], $2::integer[]) AS v (loan_id, number)`, []any{loans, numbers, due}
+			FROM unnest($1::text[], $2::integer[]) AS v (loan_id, number)`, loans, numbers, due)
+		return err
 	})
 }

@@ -23,7 +23,6 @@ import (
 
 const (
 	runWorkers  = 2
-	insertBatch = 500
 	taskEach    = 20_000 // notifications that are a task each
 	taskWorkers = 32
 )
@@ -46,17 +45,25 @@ func reminders(ctx context.Context, r *rig, installments int) (any, error) {
 		return nil, err
 	}
 	defer db.Close()
-	bare := func(connections int) (rate float64, err error) {
-		if rate, err = bareInsert(ctx, db, connections, installments); err != nil {
-			return 0, fmt.Errorf("bare rows: %w", err)
+	rows := &bareNotifications{time.Now().UTC()}
+	bare := func(how string, connections int, insert func(context.Context, *sql.Conn, int64) error) (rate float64, err error) {
+		if rate, err = bareRate(ctx, db, "notifications", connections, installments, insert); err != nil {
+			return 0, fmt.Errorf("bare rows by %s: %w", how, err)
 		}
-		fmt.Printf("%d bare rows of notifications in batches of %d, connections: %d: %.0f/s\n", installments, insertBatch, connections, rate)
+		fmt.Printf("%d bare rows of notifications in batches of %d by %s, connections: %d: %.0f/s\n", installments, insertBatch, how, connections, rate)
 		return rate, nil
 	}
-	if _, err := bare(4); err != nil {
+	// As one writes such a loop: on one connection, by INSERT.
+	bareBoth := func() (inserted, copied float64, err error) {
+		if inserted, err = bare("INSERT", 1, rows.byInsert); err == nil {
+			copied, err = bare("COPY", 1, rows.byCopy)
+		}
+		return inserted, copied, err
+	}
+	if _, err := bare("INSERT", 4, rows.byInsert); err != nil {
 		return nil, err
 	}
-	before, err := bare(1) // as one writes such a loop
+	insertedBefore, copiedBefore, err := bareBoth()
 	if err != nil {
 		return nil, err
 	}
@@ -70,68 +77,15 @@ func reminders(ctx context.Context, r *rig, installments int) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := bare(1) // the machine may have become another one meanwhile
+	insertedAfter, copiedAfter, err := bareBoth() // the machine may have become another one meanwhile
 	if err != nil {
 		return nil, err
 	}
 	rate := float64(installments) / took.time.Seconds()
 	fmt.Printf("reminder run: %d notifications in %.1f s, %.0f/s, and %.1f s of CPU of workers and database, %.1f of them the workers'; the larger of the workers reached %.0f MB\n",
 		installments, took.time.Seconds(), rate, took.cpu.Seconds(), took.workers.Seconds(), float64(took.rss)/1e6)
-	return map[string]float64{"per_s": math.Round(rate), "vs_bare_insert": hundredths(rate / ((before + after) / 2)), "vs_task_each": hundredths(rate / each), "rss_mb": math.Round(float64(took.rss) / 1e6)}, nil
-}
-
-// bareInsert is how many rows a second go into a table like that of notifications.
-func bareInsert(ctx context.Context, db *sql.DB, connections, rows int) (perSecond float64, err error) {
-	start := time.Now()
-	return bareRate(ctx, db, "notifications", connections, rows, func(first int64) (string, []any) {
-		ids, recipients := make([]string, insertBatch), make([]string, insertBatch)
-		for i := range ids {
-			ids[i], recipients[i] = notificationID(first+int64(i)), fmt.Sprintf("b%d", first+int64(i))
-		}
-		return `
-			INSERT INTO bench_rows (id, recipient, kind, title, body, data, url, quiet, created_at, created_rev, rev)
-			SELECT v.id, v.recipient, $3, $4, $5, $6::json, $7, false, now(), 1, 1
-			FROM unnest($1::text[], $2::text[]) AS v (id, recipient)`,
-			[]any{ids, recipients, kind, title, body, string(dataOf(start)) + "}", url}
-	})
-}
-
-// bareRate is how many rows a second go into a table like another one, with its indexes, a statement a batch, and nothing else. insert
-// answers the statement for the batch that begins with a row.
-func bareRate(ctx context.Context, db *sql.DB, like string, connections, rows int, insert func(first int64) (query string, args []any)) (perSecond float64, err error) {
-	if _, err := db.ExecContext(ctx, `CREATE TABLE bench_rows (LIKE `+like+` INCLUDING ALL)`); err != nil {
-		return 0, err
-	}
-	defer db.ExecContext(context.WithoutCancel(ctx), `DROP TABLE bench_rows`)
-	if err := checkpoint(ctx, db); err != nil {
-		return 0, err
-	}
-	var next atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
-	start := time.Now()
-	for range connections {
-		group.Go(func() error {
-			for {
-				first := next.Add(insertBatch) - insertBatch
-				if first >= int64(rows) {
-					return nil
-				}
-				query, args := insert(first)
-				if _, err := db.ExecContext(ctx, query, args...); err != nil {
-					return err
-				}
-			}
-		})
-	}
-	err = group.Wait()
-	return float64(rows) / time.Since(start).Seconds(), err
-}
-
-// checkpoint has the database as one that has been in use for a while: what was written before is on the disk, the segments of its log are
-// used again, and whoever changes a page first writes it to the log as a whole.
-func checkpoint(ctx context.Context, db *sql.DB) error {
-	_, err := db.ExecContext(ctx, `CHECKPOINT`)
-	return err
+	return map[string]float64{"per_s": math.Round(rate), "vs_bare_insert": hundredths(rate / ((insertedBefore + insertedAfter) / 2)),
+		"vs_bare_copy": hundredths(rate / ((copiedBefore + copiedAfter) / 2)), "vs_task_each": hundredths(rate / each), "rss_mb": math.Round(float64(took.rss) / 1e6)}, nil
 }
 
 // taskEach is how many notifications a second there are when each is an Asynq task that writes its rows in a transaction and
