@@ -17,6 +17,9 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
+// migratePause is how long a migration leaves tables alone that it couldn't have.
+const migratePause = 5 * time.Second
+
 // ownMigrations are this program's for the database.
 func (db *DB) ownMigrations() fs.FS {
 	files, err := fs.Sub(migrations, "migrations/"+db.Dialect())
@@ -28,8 +31,8 @@ func (db *DB) ownMigrations() fs.FS {
 
 // Migrate brings the tables up to date. Programs that start at once may all call it: on PostgreSQL the first holds a
 // session lock while the others wait; on SQLite each migration is one immediate transaction, and who finds that another
-// was faster looks again. A migration that fails is named and changes nothing; what came before it stays. Tables of a later
-// version are left as they are: during a rolling deploy this program works on them, for migrations only add.
+// was faster looks again. A migration that fails is named and changes nothing; what came before it stays. One that gives way to whoever uses its tables
+// comes again, as often as it takes. Tables of a later version are left as they are: during a rolling deploy this program works on them, for migrations only add.
 func (db *DB) Migrate(ctx context.Context) error {
 	if err := db.migrate(ctx, db.ownMigrations()); err != nil {
 		return fmt.Errorf("migrate: %w", err)
@@ -84,16 +87,20 @@ func (db *DB) migrate(ctx context.Context, files fs.FS) error {
 		if err == nil {
 			return nil
 		}
-		if attempts--; attempts == 0 {
-			if partial {
-				return fmt.Errorf("%s: %w", path.Base(failed.Failed.Source.Path), failed.Err)
-			}
+		pause := 100 * time.Millisecond
+		if partial {
+			err = fmt.Errorf("%s: %w", path.Base(failed.Failed.Source.Path), failed.Err)
+		}
+		if lockTimeout(err) || retryable(err) && db.pg != nil {
+			db.log.WarnContext(ctx, "a migration waits for whoever uses its tables, such as a back-up", "error", err)
+			pause = migratePause
+		} else if attempts--; attempts == 0 {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -347,3 +347,40 @@ func TestAMigrationMayTakeLongerThanACall(t *testing.T) {
 		t.Error("after a migration calls have no limit any more")
 	}
 }
+
+// A back-up reads the tables for hours. A migration that must have them for itself comes again and again meanwhile, and keeps nobody waiting
+// for long.
+func TestAMigrationGivesWayToABackup(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t)
+	w := setup(t, url, "2026-03-20T00:30:00Z")
+	backup, err := w.reader.Conn(t.Context())
+	w.ok(err)
+	defer backup.Close()
+	for _, query := range []string{"BEGIN", "LOCK TABLE loans IN ACCESS SHARE MODE"} {
+		_, err := backup.ExecContext(t.Context(), query)
+		w.ok(err)
+	}
+	var migrated errgroup.Group
+	migrated.Go(func() error {
+		return w.migrate(t.Context(), w.with(t, map[string]string{"90001_alone.sql": "SET LOCAL lock_timeout = '500ms';\nLOCK TABLE loans IN ACCESS EXCLUSIVE MODE;\nALTER TABLE loans ADD COLUMN alone text;"}))
+	})
+	w.user("ann")
+	for range 20 {
+		started := time.Now()
+		w.loan("L1", "ann")
+		if took := time.Since(started); took > 3*time.Second {
+			t.Errorf("a loan waited %v for a migration that waits", took)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if n, err := w.version(t.Context()); err != nil || n == 90001 {
+		t.Fatalf("it is of version %d beside a back-up, %v", n, err)
+	}
+	_, err = backup.ExecContext(t.Context(), "COMMIT")
+	w.ok(err)
+	w.ok(migrated.Wait())
+	if n, err := w.version(t.Context()); err != nil || n != 90001 {
+		t.Errorf("it is of version %d, %v", n, err)
+	}
+}

@@ -238,7 +238,10 @@ func (r *run) batch(ctx context.Context, claim func(ctx context.Context, tx *Tx)
 			return err
 		}
 		stale = pluck(b.some(func(l *bookLoan) bool { return l.policyVersion != b.pv.Version }), func(l *bookLoan) string { return l.ID })
-		rows = slices.DeleteFunc(rows, func(row dueRow) bool { return b.loans[row.loan].policyVersion != b.pv.Version })
+		rows = slices.DeleteFunc(rows, func(row dueRow) bool {
+			l := b.loans[row.loan]
+			return l != nil && l.policyVersion != b.pv.Version
+		})
 		if len(rows) == 0 {
 			return nil
 		}
@@ -285,7 +288,7 @@ func (r *run) settle(ctx context.Context, tx *Tx, b *book, rows []dueRow) error 
 }
 
 // dueRows reads everything that decides about rows, all at once, and locks the inboxes of those to whom it may write. gone are the places of
-// rows with nobody to tell.
+// rows with nobody to tell, or nothing.
 func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due []DueRow, gone []place, err error) {
 	ids, writtenTo := make([]string, 0, len(rows)), make([]string, 0, len(rows))
 	var shared []string                    // who is only named, and officers, who get a line of a summary
@@ -293,6 +296,9 @@ func (r *run) dueRows(ctx context.Context, tx *Tx, b *book, rows []dueRow) (due 
 	from := make([]dateKey, 0, len(rows))
 	for i, row := range rows { // by loan and date
 		l := b.loans[row.loan]
+		if l == nil { // a restore has left it out
+			continue
+		}
 		recipients := l.recipients()
 		if n := slices.IndexFunc(recipients, func(r recipient) bool { return r.id == row.recipient }); n >= 0 {
 			roles[i] = &recipients[n]
