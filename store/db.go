@@ -42,6 +42,8 @@ type DB struct {
 	outbox   wakers
 	policies policyCache
 	closing  sync.Once
+
+	partPages int64
 }
 
 // The names that Dialect answers.
@@ -53,7 +55,7 @@ const (
 // Open makes ready the database that url names: postgres://… or sqlite:PATH, whose folder is created. It doesn't
 // connect: Ready says whether the database can be reached.
 func Open(ctx context.Context, url string, opt Options) (*DB, error) {
-	db := &DB{log: opt.Log, clock: opt.Clock}
+	db := &DB{log: opt.Log, clock: opt.Clock, partPages: partPages}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

@@ -33,6 +33,10 @@ type erasure struct {
 // erasureRows is how many rows of the outbox one transaction locks.
 const erasureRows = 100
 
+// partPages is how many pages of a table inParts reads by one statement: 256 MB, mostly less than a second's worth. However large the outbox is, no
+// statement then takes longer than a statement may.
+const partPages = 256 << 20 / 8192
+
 // eraseElsewhere does it, and forgets the name at its end. It needs the person's row to be marked as erased: nobody names the
 // person from then on.
 func (db *DB) eraseElsewhere(ctx context.Context, id string) error {
@@ -82,12 +86,31 @@ func (q queryer) has(expr string, words []string) (condition string, args []any)
 	return "(" + strings.Join(list, " OR ") + ")", args
 }
 
+// inParts has fn read a whole table, one part after the other, which a condition on its rows makes out. All parts are of one snapshot, so it
+// doesn't matter where rows go meanwhile.
+func (db *DB) inParts(ctx context.Context, table string, fn func(q queryer, part string, args ...any) error) error {
+	return db.readAll(ctx, func(q queryer) error {
+		if !q.pg {
+			return fn(q, "1 = 1")
+		}
+		var pages int64
+		err := q.get(ctx, &pages, `SELECT pg_relation_size(CAST(CAST(? AS text) AS regclass)) / CAST(current_setting('block_size') AS bigint)`, table)
+		page := func(n int64) string { return fmt.Sprintf("(%d,0)", n) }
+		for first := int64(0); err == nil && first < pages; first += db.partPages {
+			err = fn(q, `ctid >= CAST(CAST(? AS text) AS tid) AND ctid < CAST(CAST(? AS text) AS tid)`, page(first), page(first+db.partPages))
+		}
+		return err
+	})
+}
+
 // statusChanges takes the reasons. No index leads from a person to the changes: the table is read once.
 func (e *erasure) statusChanges(ctx context.Context) error {
 	var found []StatusChange
-	err := e.db.readAll(ctx, func(q queryer) (err error) {
-		named, args := q.has("reason", e.words)
-		found, err = q.statusChanges(ctx, `pruned_at IS NULL AND reason IS NOT NULL AND (borrower_id = ? OR `+named+`)`, "", append([]any{e.id}, args...)...)
+	err := e.db.inParts(ctx, "status_changes", func(q queryer, part string, args ...any) error {
+		named, words := q.has("reason", e.words)
+		args = append(append(args, e.id), words...)
+		list, err := q.statusChanges(ctx, part+` AND pruned_at IS NULL AND reason IS NOT NULL AND (borrower_id = ? OR `+named+`)`, "", args...)
+		found = append(found, list...)
 		return err
 	})
 	if err != nil {
@@ -225,12 +248,12 @@ func (e *erasure) requests(ctx context.Context) error {
 		words = append(words, strings.Trim(encoded(w), `"`))
 	}
 	var found []request
-	err := e.db.readAll(ctx, func(q queryer) error {
+	err := e.db.inParts(ctx, "notification_requests", func(q queryer, part string, args ...any) error {
 		text := "body"
 		if q.pg {
 			text = "body::text"
 		}
-		named, args := q.has(text, words)
+		named, has := q.has(text, words)
 		return q.each(ctx, func(row scanner) error {
 			var r request
 			if err := row.Scan(&r.id, &r.body, &r.told); err != nil {
@@ -244,12 +267,12 @@ func (e *erasure) requests(ctx context.Context) error {
 		}, `
 			SELECT id, body, done_at IS NOT NULL OR parked_at IS NOT NULL
 			FROM notification_requests
-			WHERE pruned_at IS NULL AND `+named+`
-			ORDER BY id`, args...)
+			WHERE `+part+` AND pruned_at IS NULL AND `+named, append(args, has...)...)
 	})
 	if err != nil {
 		return fmt.Errorf("look for requests: %w", err)
 	}
+	slices.SortFunc(found, func(a, b request) int { return strings.Compare(a.id, b.id) })
 	others := make(map[string][]string)
 	for _, r := range found {
 		others[r.id] = r.UserIDs

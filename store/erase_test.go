@@ -320,6 +320,57 @@ func TestErasureFindsWhatOlderProgramsTold(t *testing.T) {
 	})
 }
 
+// TestErasureReadsTheWholeOutbox, whose parts are smaller here than an outbox of any size would have them, also while rows of it go elsewhere.
+func TestErasureReadsTheWholeOutbox(t *testing.T) {
+	testenv.Databases(t, func(t *testing.T, url string) {
+		w := telling{setup(t, url, "2026-03-01T08:30:00Z")}
+		w.ok(w.PutUser(t.Context(), User{ID: "ada", Name: "Ada Lovelace", TimeZone: "UTC", Locale: "en"}))
+		w.partPages = 1
+		var changes []StatusChange
+		for i := range 1000 {
+			borrower, reason := "zed", "because of "+strings.Repeat("this ", 20)
+			if i%50 == 7 {
+				borrower, reason = "ada", "Ada's secret"
+			}
+			changes = append(changes, statusOf(fmt.Sprint("c", i), fmt.Sprint("A", i), borrower, reason, "otto"))
+			if i%20 == 0 {
+				text := strings.Repeat("News. ", 50)
+				if i%100 == 0 {
+					text = "Ada Lovelace called. " + text
+				}
+				w.post(fmt.Sprint("r", i), "News", text, "", "otto")
+			}
+		}
+		_, err := w.ImportStatusChanges(t.Context(), changes, ImportOptions{})
+		w.ok(err)
+
+		parts := 0
+		w.ok(w.inParts(t.Context(), "status_changes", func(q queryer, part string, args ...any) error {
+			if parts++; parts == 2 { // all rows move to the end of the table, or to what is free at its beginning
+				_, err := w.writer.ExecContext(t.Context(), `UPDATE status_changes SET created_at = created_at`)
+				w.ok(err)
+			}
+			var n int
+			err := q.get(t.Context(), &n, `SELECT count(*) FROM status_changes WHERE `+part, args...)
+			if n == 0 && parts < 20 && w.Dialect() == Postgres {
+				t.Errorf("part %d has no rows", parts)
+			}
+			return err
+		}))
+		if w.Dialect() == Postgres && parts < 20 {
+			t.Errorf("it was read in %d parts", parts)
+		}
+		w.ok(w.EraseUser(t.Context(), "ada"))
+		if rows := w.everywhere("Ada"); len(rows) > 0 {
+			t.Errorf("she is still in\n%s", strings.Join(rows, "\n"))
+		}
+		left := w.lines(t, `SELECT id FROM status_changes WHERE reason IS NOT NULL`)
+		if len(left) != 980 {
+			t.Errorf("%d reasons are left", len(left))
+		}
+	})
+}
+
 // From the first transaction of an erasure on nobody is told the name, and one that broke off then is finished by the next call.
 func TestErasureThatBrokeOff(t *testing.T) {
 	testenv.Databases(t, func(t *testing.T, url string) {
