@@ -104,7 +104,7 @@ func New(opt Options) http.Handler {
 	}
 	admin := func(path string, calls methods) { serve(ScopeAdmin, path, calls) }
 
-	ingest("/v1/users/{id}", methods{"PUT": a.putUser, "DELETE": a.deleteUser})
+	serve(ScopeIngest, "/v1/users/{id}", methods{"PUT": bounded(a.putUser), "DELETE": a.deleteUser}) // which has a limit of its own
 	ingest("/v1/loans/{id}", methods{"PUT": a.putLoan})
 	ingest("/v1/loans/{id}/installments", methods{"PUT": a.putInstallments})
 	ingest("/v1/payments", methods{"POST": a.postPayment})
@@ -153,14 +153,18 @@ var errSlow = errors.New("the database took too long")
 
 func bounded(serve call) call {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		ctx, cancel := context.WithTimeoutCause(r.Context(), callTime, errSlow)
-		defer cancel()
-		err := serve(w, r.WithContext(ctx))
-		if _, ok := errors.AsType[problem.Problem](err); err != nil && !ok && context.Cause(ctx) == errSlow {
-			return problem.Unavailable("the database doesn't answer; nothing was changed, or it was and the same call again is safe")
-		}
-		return err
+		return within(r.Context(), callTime, func(ctx context.Context) error { return serve(w, r.WithContext(ctx)) })
 	}
+}
+
+func within(ctx context.Context, limit time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errSlow)
+	defer cancel()
+	err := do(ctx)
+	if _, ok := errors.AsType[problem.Problem](err); err != nil && !ok && context.Cause(ctx) == errSlow {
+		return problem.Unavailable("the database doesn't answer; nothing was changed, or it was and the same call again is safe")
+	}
+	return err
 }
 
 // answer makes an error the response.

@@ -1,11 +1,18 @@
 package ingest
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"duebell/internal/testenv"
 	"duebell/store"
 )
 
@@ -117,6 +124,46 @@ func TestEraseIsFinalAndRepeatable(t *testing.T) {
 		s.ok(204, "DELETE", "/v1/users/ana", ``)
 		s.ok(204, "DELETE", "/v1/users/never-known", ``)
 	})
+}
+
+// An erasure that takes longer than its caller waits is finished all the same.
+func TestEraseGoesOnWithoutItsCaller(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t)
+	s := setup(t, url, nil)
+	s.book()
+	other, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.WithoutCancel(t.Context()))
+	sql := func(query string) {
+		t.Helper()
+		if _, err := other.Exec(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sql("BEGIN")
+	sql("SELECT 1 FROM users WHERE id = 'ana' FOR UPDATE")
+	impatient := &http.Client{Timeout: 300 * time.Millisecond}
+	r, err := http.NewRequestWithContext(t.Context(), "DELETE", s.url+"/v1/users/ana", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+s.token[ScopeIngest])
+	if answer, err := impatient.Do(r); err == nil {
+		answer.Body.Close()
+		t.Fatalf("it was answered %s beside whoever holds her row", answer.Status)
+	}
+	time.Sleep(300 * time.Millisecond) // the server has learnt that the caller is gone
+	sql("COMMIT")
+	for range 100 {
+		if _, err := s.db.GetUser(t.Context(), "ana"); errors.Is(err, store.ErrNotFound) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Error("she is still there")
 }
 
 func TestImportNamesBadLinesAndWritesTheGood(t *testing.T) {

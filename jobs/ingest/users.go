@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -58,14 +59,20 @@ func (a *api) putUser(w http.ResponseWriter, r *http.Request) error {
 	return write(w, created(isNew), userAnswer{u.ID, u.Name, u.Email, u.TimeZone, u.Locale, optionalTime(u.AsOf)})
 }
 
-// deleteUser erases a person: name, address, preferences and inbox. Someone who isn't known is erased already.
+// eraseTime is how long an erasure may take, which reads the outbox whole.
+const eraseTime = 10 * time.Minute
+
+// deleteUser erases a person: name, address, preferences and inbox. Someone who isn't known is erased already. It goes on when its caller is
+// gone: of a large outbox each try would begin anew.
 func (a *api) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	var bad problems
 	id := pathID(r, nil, &bad)
 	if err := bad.refuse(); err != nil {
 		return err
 	}
-	if err := a.Store.EraseUser(r.Context(), id); err != nil && !errors.Is(err, store.ErrNotFound) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(eraseTime + time.Minute)) // not every writer has one
+	err := within(context.WithoutCancel(r.Context()), eraseTime, func(ctx context.Context) error { return a.Store.EraseUser(ctx, id) })
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
