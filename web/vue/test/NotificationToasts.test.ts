@@ -19,6 +19,7 @@ describe('a toast', () => {
     expect(wrapper.findAll('li')).toHaveLength(1)
     expect(wrapper.get('.db-title').text()).toBe('3 new notifications')
     expect(wrapper.get('.db-body').text()).toBe('C\nB')
+    expect(wrapper.get('section').attributes('aria-label')).toBe('3 new notifications') // no list's name
   })
 
   it('isn’t there for quiet, read or settled ones', async () => {
@@ -110,6 +111,16 @@ describe('beside a notification centre', () => {
     await wrapper.get('.db-bell').trigger('click')
     client.arrive({})
     await later(5000)
+    expect(wrapper.findAll('.db-toasts li')).toHaveLength(0)
+  })
+
+  it('a list that opens clears what popped up', async () => {
+    const { wrapper, client } = show(both)
+    client.arrive({}, {})
+    await later(500)
+    expect(wrapper.findAll('.db-toasts li')).toHaveLength(1)
+    await wrapper.get('.db-bell').trigger('click')
+    await settle()
     expect(wrapper.findAll('.db-toasts li')).toHaveLength(0)
   })
 

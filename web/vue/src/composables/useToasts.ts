@@ -1,5 +1,5 @@
 import { isUnread, mergeItems, type Notification } from '@duebell/client'
-import { onScopeDispose, shallowRef, type ShallowRef } from 'vue'
+import { onScopeDispose, shallowRef, type ShallowRef, watch } from 'vue'
 import { useContext } from '../context.ts'
 import { type Countdown, createCountdown } from '../countdown.ts'
 
@@ -18,7 +18,7 @@ export interface UseToasts {
   release: () => void
 }
 
-/** What pops up: one toast a burst, none for quiet ones, none in a hidden page or while a list is open. */
+/** What pops up: one toast a burst, none for quiet ones, none in a hidden page or while a list is open, which clears them. */
 export function useToasts({ most = 3, duration = 8000 }: { most?: number; duration?: number } = {}): UseToasts {
   const context = useContext()
   const toasts = shallowRef<readonly Toast[]>([])
@@ -31,6 +31,8 @@ export function useToasts({ most = 3, duration = 8000 }: { most?: number; durati
     clocks.delete(id)
     toasts.value = toasts.value.filter((toast) => toast.id !== id)
   }
+
+  const dismissAll = () => toasts.value.forEach(({ id }) => dismiss(id))
 
   const ends = [
     context.onBurst((items) => {
@@ -49,7 +51,8 @@ export function useToasts({ most = 3, duration = 8000 }: { most?: number; durati
       for (const { id, items: shown } of toasts.value)
         if (shown.every((item) => done.has(item.id) || item.created_rev <= (readThrough ?? 0))) dismiss(id)
     }),
-    context.onReset(() => toasts.value.forEach(({ id }) => dismiss(id))),
+    context.onReset(dismissAll),
+    watch(context.open, (open) => open && dismissAll()),
     () => clocks.forEach((clock) => clock.stop()),
   ]
   onScopeDispose(() => ends.forEach((end) => end()))
