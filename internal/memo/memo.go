@@ -13,7 +13,7 @@ type Map[K comparable, V any] struct {
 	kept map[K]V
 }
 
-// Of is what work answers for key, from memory if it was asked before.
+// Of is what work answers for key, from memory if it was asked before. Several who ask for a new key at once may each have it worked out.
 func (m *Map[K, V]) Of(key K, work func(K) V) V {
 	m.lock.RLock()
 	v, known := m.kept[key]

@@ -27,6 +27,7 @@ type catalog struct {
 	matcher    language.Matcher
 	localizers []*i18n.Localizer   // by languages
 	plain      []map[string]parsed // by languages: messages without plural forms
+	forms      []memo.Map[formKey, form]
 }
 
 var loaded = sync.OnceValue(func() *catalog {
@@ -38,7 +39,7 @@ var loaded = sync.OnceValue(func() *catalog {
 })
 
 func load() (*catalog, error) {
-	c := &catalog{}
+	c := &catalog{forms: make([]memo.Map[formKey, form], len(languages))}
 	var tags []language.Tag
 	for _, name := range languages {
 		tag, err := language.Parse(name)
@@ -74,8 +75,8 @@ type printer struct {
 	language  string
 	localizer *i18n.Localizer
 	plain     map[string]parsed
-	zero      rune // the numeral 0
-	forms     memo.Map[formKey, form]
+	zero      rune                     // the numeral 0
+	forms     *memo.Map[formKey, form] // of the language
 }
 
 // printers are those of the locales that were asked for.
@@ -88,7 +89,7 @@ func newPrinter(locale string) *printer {
 	if err == nil {
 		_, index, _ = c.matcher.Match(tag)
 	}
-	p := &printer{language: languages[index], localizer: c.localizers[index], plain: c.plain[index]}
+	p := &printer{language: languages[index], localizer: c.localizers[index], plain: c.plain[index], forms: &c.forms[index]}
 	p.zero = zeroOf(p.language, locale)
 	return p
 }
