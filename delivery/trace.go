@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -137,12 +139,17 @@ func (s *subscriber) answerTraces(ctx context.Context) {
 func AskTraces(ctx context.Context, client redis.UniversalClient, keys []TraceKey) (traces []LiveTrace, pushers int, err error) {
 	ask := traceAsk{Keys: keys, Reply: "duebell:trace:" + rand.Text()}
 	text, _ := json.Marshal(controlMessage{Trace: &ask}) // strings and numbers always encode
+	listeners := int64(0)
+	cluster, isCluster := client.(*redis.ClusterClient)
+	if isCluster { // whose node counts only those that listen to it, though all are told
+		listeners = listenersOf(ctx, cluster)
+	}
 	heard, err := client.Publish(ctx, controlChannel, text).Result()
 	if err != nil {
 		return nil, 0, fmt.Errorf("ask the pushers: %w", err)
 	}
-	if _, ok := client.(*redis.ClusterClient); ok {
-		heard = 1 << 20 // it counts only who is connected to one node; all answer
+	if isCluster {
+		heard = listeners
 	}
 	// One may not answer, or be of an earlier version.
 	for deadline := time.Now().Add(traceWait); int64(pushers) < heard && time.Now().Before(deadline); {
@@ -161,4 +168,18 @@ func AskTraces(ctx context.Context, client redis.UniversalClient, keys []TraceKe
 		traces = append(traces, answer.Traces...)
 	}
 	return traces, pushers, nil
+}
+
+// listenersOf is how many pushers listen to the nodes of a cluster; more than there can be if a node doesn't say.
+func listenersOf(ctx context.Context, cluster *redis.ClusterClient) int64 {
+	var sum atomic.Int64
+	err := cluster.ForEachShard(ctx, func(ctx context.Context, node *redis.Client) error {
+		counts, err := node.PubSubNumSub(ctx, controlChannel).Result()
+		sum.Add(counts[controlChannel])
+		return err
+	})
+	if err != nil {
+		return math.MaxInt64
+	}
+	return sum.Load()
 }

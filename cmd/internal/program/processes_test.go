@@ -3,6 +3,7 @@ package program_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"duebell/delivery"
+	"duebell/internal/redisconn"
 	"duebell/internal/testenv"
 )
 
@@ -187,6 +190,18 @@ func TestThreeProgramsOnARedisCluster(t *testing.T) {
 	cluster := testenv.RedisCluster(t)
 	in := install(t, testenv.Postgres(t), cluster.URL)
 	tellStory(t, in.lender, in.socket, "calm", nil)
+	t.Run("WhoAsksForTracesKnowsHowManyAnswer", func(t *testing.T) {
+		conn, err := redisconn.Open(t.Context(), cluster.URL, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		began := time.Now()
+		_, pushers, err := delivery.AskTraces(t.Context(), conn.Client, []delivery.TraceKey{{Recipient: "ada", Rev: 1}})
+		if took := time.Since(began); err != nil || pushers != 1 || took > time.Second {
+			t.Errorf("%d pushers, %v, after %v", pushers, err, took)
+		}
+	})
 	for i, node := range cluster.Nodes {
 		t.Run(fmt.Sprintf("After the crash of node %d", i), func(t *testing.T) {
 			l := *in.lender
