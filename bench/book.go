@@ -7,12 +7,19 @@ import (
 	"time"
 )
 
-// bookPart is how many loans are written at a time.
-const bookPart = 1_000_000
+const (
+	// bookPart is how many loans are written at a time.
+	bookPart = 1_000_000
+	// longestBook is how long a book takes, with the runs over it.
+	longestBook = 15 * time.Minute
+)
 
 // makeBook writes a book by SQL, as the store would have: a loan, a borrower and an installment for each. Those that are due today
 // are spread over the whole book, the others come due in the 300 days after.
 func makeBook(ctx context.Context, db *sql.DB, version int64, installments, due int) error {
+	if err := sameDay(ctx); err != nil {
+		return err
+	}
 	if err := makeLoans(ctx, db, version, installments); err != nil {
 		return err
 	}
@@ -25,6 +32,22 @@ func makeBook(ctx context.Context, db *sql.DB, version int64, installments, due 
 		`INSERT INTO due_reminders (loan_id, due_date, recipient, role, next_at)
 		SELECT 'L' || n, due_date, 'u' || n, 'borrower', due_date::timestamp AT TIME ZONE 'UTC'` + rows,
 	}, installments/due)
+}
+
+// sameDay waits for the next day where this one is about to end: what is due today would no longer be when a run comes to it.
+func sameDay(ctx context.Context) error {
+	now := time.Now().UTC()
+	left := now.Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(now)
+	if left > longestBook {
+		return nil
+	}
+	fmt.Printf("the day ends in UTC: going on in %.0f s\n", left.Seconds())
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(left + time.Second):
+		return nil
+	}
 }
 
 // makeLoans empties the tables and writes loans L1, L2, … with their borrowers u1, u2, ….
