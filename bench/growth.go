@@ -93,7 +93,7 @@ func (r *rig) growthOf(ctx context.Context, db *sql.DB, watch *statements, book 
 	var times, cpu []float64
 	for n := range growthRuns {
 		if n > 0 {
-			if err := dueAgain(ctx, db); err != nil {
+			if err := dueAgain(ctx, db, `decisions, notifications, notification_keys, inboxes`); err != nil {
 				return nil, fmt.Errorf("make it due again: %w", err)
 			}
 		}
@@ -113,10 +113,10 @@ func (r *rig) growthOf(ctx context.Context, db *sql.DB, watch *statements, book 
 	return runs, watch.print(ctx) // of the last run
 }
 
-// dueAgain takes back what a run has done.
-func dueAgain(ctx context.Context, db *sql.DB) error {
+// dueAgain takes back what a run has done to the due queue and to some tables.
+func dueAgain(ctx context.Context, db *sql.DB, tables string) error {
 	for _, query := range []string{
-		`TRUNCATE decisions, notifications, inboxes, notification_keys`,
+		`TRUNCATE ` + tables,
 		`INSERT INTO due_reminders (loan_id, due_date, recipient, role, next_at)
 		SELECT loan_id, due_date, 'u' || substr(loan_id, 2), 'borrower', due_date::timestamp AT TIME ZONE 'UTC'
 		FROM installments WHERE due_date <= (now() AT TIME ZONE 'UTC')::date`,
