@@ -17,8 +17,11 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// migratePause is how long a migration leaves tables alone that it couldn't have.
-const migratePause = 5 * time.Second
+// A migration that couldn't have its tables leaves them alone for so long, and for longer each time: while it waits for them, so does everybody else.
+const (
+	migratePause        = 5 * time.Second
+	longestMigratePause = time.Minute
+)
 
 // ownMigrations are this program's for the database.
 func (db *DB) ownMigrations() fs.FS {
@@ -70,7 +73,7 @@ func (db *DB) migrate(ctx context.Context, files fs.FS) error {
 		defer pool.Close()
 		options = append(options, goose.WithSessionLocker(locker))
 	}
-	for {
+	for gaveWay := migratePause; ; {
 		// A provider remembers nothing of use after a failure: each attempt has its own.
 		provider, err := goose.NewProvider(dialect, pool, files, options...)
 		if err != nil {
@@ -93,7 +96,7 @@ func (db *DB) migrate(ctx context.Context, files fs.FS) error {
 		}
 		if lockTimeout(err) || retryable(err) && db.pg != nil {
 			db.log.WarnContext(ctx, "a migration waits for whoever uses its tables, such as a back-up", "error", err)
-			pause = migratePause
+			pause, gaveWay = gaveWay, min(2*gaveWay, longestMigratePause)
 		} else if attempts--; attempts == 0 {
 			return err
 		}

@@ -4,7 +4,7 @@
 -- most of what an import took. What goes with a loan that somebody deletes still goes.
 
 -- Rather come again than have everybody wait behind a back-up that reads these tables.
-SET LOCAL lock_timeout = '2s';
+SET LOCAL lock_timeout = '500ms';
 LOCK TABLE loans, due_reminders, installments IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE due_reminders DROP CONSTRAINT due_reminders_loan_id_fkey;
 ALTER TABLE installments DROP CONSTRAINT installments_loan_id_fkey;
