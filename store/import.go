@@ -19,6 +19,8 @@ type ImportOptions struct {
 	AllOrNothing bool
 	// Within makes the rows part of a larger transaction, which its owner gives up if a row is rejected that must not be.
 	Within *ImportTx
+	// Run names the import, and no other one ever: a schedule that came with it isn't replaced by it. "" replaces any.
+	Run string
 	// Mark answers how far the import is with these rows, to be stored with them; nil: nobody asks. It may be called more than
 	// once. ErrSuperseded if the import is in other hands.
 	Mark func(rejected []Rejected) ImportMark

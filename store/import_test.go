@@ -361,3 +361,37 @@ func TestPeople(t *testing.T) {
 		}
 	})
 }
+
+// Within an import a loan's schedule comes once, whatever transactions its rows are in; another import, or a call, replaces it.
+func TestAnImportStoresAScheduleOnce(t *testing.T) {
+	testenv.Databases(t, func(t *testing.T, url string) {
+		w := setup(t, url, "2026-03-01T12:00:00Z")
+		w.user("ann")
+		w.loan("L1", "ann")
+		w.loan("L2", "ann")
+		put := func(run string, schedules ...Schedule) (refused []string) {
+			t.Helper()
+			rejected, err := w.ImportSchedules(t.Context(), schedules, ImportOptions{Run: run})
+			w.ok(err)
+			for _, r := range rejected {
+				if wrong, ok := errors.AsType[*FieldError](r.Err); !ok || wrong.Field != "loan_id" {
+					t.Errorf("row %d: %v", r.Index, r.Err)
+				}
+				refused = append(refused, fmt.Sprint(r.Index))
+			}
+			return refused
+		}
+		half := func(loan string, number int) Schedule {
+			return Schedule{LoanID: loan, Installments: []Installment{owes(number, "2026-03-10", 10000)}}
+		}
+		equal(t, "twice in one transaction", put("a", half("L1", 1), half("L2", 1), half("L1", 2)), []string{"2"})
+		equal(t, "again in another", put("a", half("L1", 2), half("L2", 2)), []string{"0", "1"})
+		equal(t, "what came first", w.lines(t, `SELECT loan_id || ' ' || CAST(number AS text) FROM installments`), []string{"L1 1", "L2 1"})
+		equal(t, "in another import", put("b", half("L1", 3)), nil)
+		w.schedule("L1", owes(4, "2026-03-10", 10000))
+		equal(t, "behind a call", put("b", half("L1", 5)), []string{"0"})
+		equal(t, "in no import", put("", half("L1", 6), half("L2", 6)), nil)
+		equal(t, "what came last", w.lines(t, `SELECT loan_id || ' ' || CAST(number AS text) FROM installments`), []string{"L1 6", "L2 6"})
+		w.noDrift()
+	})
+}

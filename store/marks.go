@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 )
@@ -9,7 +10,8 @@ import (
 // ImportMark is how far an import is that its sender has given an id: what came of its first lines is committed.
 type ImportMark struct {
 	Resource, ID       string
-	Attempt            int64 // of whoever goes on with it: those before may not any more
+	Run                string // an ImportOptions.Run, the same each time; "" if an older program began it
+	Attempt            int64  // of whoever goes on with it: those before may not any more
 	Lines              int
 	Sum                string // of those lines, for the caller to know them again
 	Accepted, Rejected int
@@ -29,8 +31,8 @@ func (db *DB) BeginImport(ctx context.Context, resource, id string) (ImportMark,
 			return err
 		}
 		_, err := tx.exec(ctx, `
-			INSERT INTO imports (resource, id, attempt, updated_at) VALUES (?, ?, 0, ?)
-			ON CONFLICT (resource, id) DO NOTHING`, resource, id, tx.now)
+			INSERT INTO imports (resource, id, run, attempt, updated_at) VALUES (?, ?, ?, 0, ?)
+			ON CONFLICT (resource, id) DO NOTHING`, resource, id, rand.Text(), tx.now)
 		if err != nil {
 			return err
 		}
@@ -70,9 +72,9 @@ func (q queryer) importMark(ctx context.Context, resource, id string) (ImportMar
 	found := false
 	err := q.each(ctx, func(row scanner) error {
 		found = true
-		return row.Scan(&mark.Attempt, &mark.Lines, &mark.Sum, &mark.Accepted, &mark.Rejected, &mark.Errors, &mark.Complete)
+		return row.Scan(&mark.Run, &mark.Attempt, &mark.Lines, &mark.Sum, &mark.Accepted, &mark.Rejected, &mark.Errors, &mark.Complete)
 	}, `
-		SELECT attempt, lines, sum, accepted, rejected, errors, complete
+		SELECT COALESCE(run, ''), attempt, lines, sum, accepted, rejected, errors, complete
 		FROM imports
 		WHERE resource = ? AND id = ?`, resource, id)
 	if err == nil && !found {

@@ -23,10 +23,18 @@ func (db *DB) ImportSchedules(ctx context.Context, rows []Schedule, opt ImportOp
 		if err != nil {
 			return nil, err
 		}
+		before, err := tx.schedulesOf(ctx, opt.Run, b.ids)
+		if err != nil {
+			return nil, err
+		}
 		var rejected []Rejected
 		replaced := make(map[string]bool)
 		for i, s := range rows {
 			l := b.loans[s.LoanID]
+			if opt.Run != "" && (before[s.LoanID] || replaced[s.LoanID]) {
+				rejected = append(rejected, Rejected{i, &FieldError{"loan_id", "the rows of a loan must stand together: some of this one's came before, in this import"}})
+				continue
+			}
 			if err := l.takeSchedule(s); err != nil {
 				rejected = append(rejected, Rejected{i, err})
 				continue
@@ -37,7 +45,7 @@ func (db *DB) ImportSchedules(ctx context.Context, rows []Schedule, opt ImportOp
 			}
 		}
 		loans := b.some(func(l *bookLoan) bool { return replaced[l.ID] })
-		if err := tx.storeSchedules(ctx, loans); err != nil {
+		if err := tx.storeSchedules(ctx, loans, opt.Run); err != nil {
 			return nil, err
 		}
 		return rejected, db.derive(ctx, tx, b)
@@ -68,8 +76,24 @@ func (l *bookLoan) takeSchedule(s Schedule) error {
 	return nil
 }
 
+// schedulesOf are those of the loans whose schedules came with an import.
+func (q queryer) schedulesOf(ctx context.Context, run string, loans []string) (map[string]bool, error) {
+	if run == "" {
+		return nil, nil
+	}
+	var ids []string
+	if err := q.all(ctx, &ids, `SELECT id FROM loans WHERE `+q.in("id")+` AND schedule_run = ?`, q.list(loans), run); err != nil {
+		return nil, fmt.Errorf("look for schedules of an import: %w", err)
+	}
+	of := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		of[id] = true
+	}
+	return of, nil
+}
+
 // storeSchedules stores what came with new schedules beside their installments, and counts payments anew.
-func (tx *Tx) storeSchedules(ctx context.Context, loans []*bookLoan) error {
+func (tx *Tx) storeSchedules(ctx context.Context, loans []*bookLoan, run string) error {
 	for chunk := range slices.Chunk(loans, tableRows) {
 		v, args := tx.table("v",
 			col("id", "text", pluck(chunk, func(l *bookLoan) string { return l.ID })),
@@ -79,9 +103,9 @@ func (tx *Tx) storeSchedules(ctx context.Context, loans []*bookLoan) error {
 			col("now", "timestamptz", pluck(chunk, func(*bookLoan) time.Time { return tx.now })))
 		_, err := tx.exec(ctx, `
 			UPDATE loans
-			SET schedule_as_of = v.as_of, schedule_dated = v.dated, backfill = v.backfill, updated_at = v.now
+			SET schedule_as_of = v.as_of, schedule_dated = v.dated, backfill = v.backfill, updated_at = v.now, schedule_run = COALESCE(?, schedule_run)
 			FROM `+v+`
-			WHERE loans.id = v.id`, args...)
+			WHERE loans.id = v.id`, append([]any{optional(run)}, args...)...)
 		if err != nil {
 			return fmt.Errorf("update loans: %w", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -151,7 +152,7 @@ func importFile(ctx context.Context, db *store.DB, file CSVFile, opt CSVOptions,
 	rows := &csvRows{lines: lines, names: names, file: file, opt: opt, report: rep, seen: seen}
 	rows.batch = &batch{
 		db: db, report: rep, unique: true, declared: seen, loans: digits{},
-		opt: store.ImportOptions{Backfill: opt.Backfill, DryRun: opt.DryRun, AllOrNothing: !opt.SkipBad},
+		opt: store.ImportOptions{Backfill: opt.Backfill, DryRun: opt.DryRun, AllOrNothing: !opt.SkipBad, Run: rand.Text()},
 	}
 	rows.into = newSink(file.Resource, rows.batch)
 	if opt.DryRun || opt.SkipBad {

@@ -3,7 +3,9 @@ package ingest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -93,7 +95,7 @@ func (a *api) postImport(w http.ResponseWriter, r *http.Request) error {
 	}
 	resource := r.PathValue("resource")
 	rep := &report{max: maxRowErrors, errors: []RowError{}}
-	b := &batch{db: a.Store, report: rep, asOf: asOf, opt: store.ImportOptions{Backfill: query.backfill}}
+	b := &batch{db: a.Store, report: rep, asOf: asOf, opt: store.ImportOptions{Backfill: query.backfill, Run: rand.Text()}}
 	into := newSink(resource, b)
 	if into == nil {
 		return errNoImport
@@ -106,6 +108,7 @@ func (a *api) postImport(w http.ResponseWriter, r *http.Request) error {
 		if b.progress, err = resume(mark, query.from, rep); err != nil {
 			return err
 		}
+		b.opt.Run = cmp.Or(mark.Run, b.opt.Run)
 	}
 	if err := a.readNDJSON(w, r, into, b); err != nil {
 		p, ok := errors.AsType[problem.Problem](err)

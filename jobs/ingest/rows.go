@@ -308,6 +308,9 @@ func (s *rows[T]) send(ctx context.Context) error {
 	return nil
 }
 
+// maxBegun is of how many loans the lines are remembered at which they began.
+const maxBegun = 100 * chunk
+
 // schedules is the sink of installments: consecutive rows of one loan are its whole schedule.
 type schedules struct {
 	*batch
@@ -315,7 +318,7 @@ type schedules struct {
 	loan  string       // its id
 	ready [][]*pending // whole schedules
 	count int          // rows in ready
-	begun lineOf       // loans
+	begun lineOf       // loans that came lately
 	torn  bool         // the row before can't be read: it may be the first of this loan's
 
 	parsed []store.Schedule
@@ -341,6 +344,9 @@ func (s *schedules) add(ctx context.Context, row *pending) error {
 	if s.torn {
 		row.bad.add("loan_id", "nothing of this loan was written: the line before it can't be read and may be one of it")
 		s.torn = false
+	}
+	if len(s.begun.lines) >= maxBegun && !s.opt.DryRun {
+		clear(s.begun.lines) // the store knows which loans came with this import
 	}
 	if line, again := s.begun.put(loanID, row.line); again && loanID != "" {
 		row.bad.add("loan_id", "the rows of a loan must stand together: those of %q began on line %d", clip(loanID, 64), line)

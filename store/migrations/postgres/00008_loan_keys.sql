@@ -9,6 +9,10 @@ LOCK TABLE loans, due_reminders, installments IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE due_reminders DROP CONSTRAINT due_reminders_loan_id_fkey;
 ALTER TABLE installments DROP CONSTRAINT installments_loan_id_fkey;
 
+-- Which import stored a loan's schedule last, so that it doesn't replace it by another part of it.
+ALTER TABLE loans ADD COLUMN schedule_run text COLLATE "C";
+ALTER TABLE imports ADD COLUMN run text COLLATE "C";
+
 -- +goose StatementBegin
 CREATE FUNCTION loans_deleted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off AS $$
 BEGIN
@@ -21,6 +25,8 @@ CREATE TRIGGER loans_deleted AFTER DELETE ON loans REFERENCING OLD TABLE AS gone
   FOR EACH STATEMENT EXECUTE FUNCTION loans_deleted();
 
 -- +goose Down
+ALTER TABLE imports DROP COLUMN run;
+ALTER TABLE loans DROP COLUMN schedule_run;
 DROP TRIGGER loans_deleted ON loans;
 DROP FUNCTION loans_deleted();
 ALTER TABLE installments ADD CONSTRAINT installments_loan_id_fkey FOREIGN KEY (loan_id) REFERENCES loans (id) ON DELETE CASCADE;

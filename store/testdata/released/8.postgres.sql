@@ -92,6 +92,7 @@ CREATE TABLE public.imports (
     errors text DEFAULT '[]'::text NOT NULL,
     complete boolean DEFAULT false NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    run text COLLATE pg_catalog."C",
     CONSTRAINT imports_id_check CHECK (((length(id) >= 1) AND (length(id) <= 128)))
 );
 CREATE TABLE public.inboxes (
@@ -145,6 +146,7 @@ CREATE TABLE public.loans (
     backfill boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    schedule_run text COLLATE pg_catalog."C",
     CONSTRAINT loans_digits_check CHECK (((digits >= 0) AND (digits <= 6))),
     CONSTRAINT loans_id_check CHECK (((length(id) >= 1) AND (length(id) <= 128))),
     CONSTRAINT loans_status_check CHECK ((status = ANY (ARRAY['active'::text, 'closed'::text, 'written_off'::text, 'rescheduled'::text, 'charged_off'::text, 'paused'::text])))
@@ -310,26 +312,26 @@ CREATE TABLE public.users (
     CONSTRAINT users_id_check CHECK (((length(id) >= 1) AND (length(id) <= 128)))
 );
 INSERT INTO public.applications VALUES ('a1', 0);
-INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (1, 'L1', '2026-11-30', 'eve', 'repayment.due_today', 0, 'sent', '', 10000, 'EUR', 2, 'UTC', '2026-11-30T06:00:28+00:00', 1, NULL, '2026-11-30 06:00:28.032831+00');
-INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (2, 'L2', '2026-11-29', 'ada', 'repayment.overdue', 1, 'sent', '', 10000, 'EUR', 2, 'UTC', '2026-11-30T06:00:28+00:00', 1, '06h2p2jrg0za4g233fre6r2yd8', '2026-11-30 06:00:28.032831+00');
-INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (3, 'L2', '2026-11-29', 'ada', 'repayment.upcoming', -3, 'suppressed', 'before_start', 10000, 'EUR', 2, 'UTC', '2026-11-30T06:00:28+00:00', 1, NULL, '2026-11-30 06:00:28.032831+00');
-INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (4, 'L2', '2026-11-29', 'ada', 'repayment.due_today', 0, 'suppressed', 'before_start', 10000, 'EUR', 2, 'UTC', '2026-11-30T06:00:28+00:00', 1, NULL, '2026-11-30 06:00:28.032831+00');
-INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (5, 'L1', '2026-11-30', 'ada', 'repayment.due_today', 0, 'sent', '', 10000, 'EUR', 2, 'UTC', '2026-11-30T06:00:28+00:00', 1, '06h2p2jrg1scrk64hp62pkkxa4', '2026-11-30 06:00:28.032831+00');
-INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (6, 'L1', '2026-11-30', 'ada', 'repayment.upcoming', -3, 'suppressed', 'before_start', 10000, 'EUR', 2, 'UTC', '2026-11-30T06:00:28+00:00', 1, NULL, '2026-11-30 06:00:28.032831+00');
+INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (1, 'L1', '2026-11-30', 'eve', 'repayment.due_today', 0, 'sent', '', 10000, 'EUR', 2, 'UTC', '2026-11-30T07:18:14+00:00', 1, NULL, '2026-11-30 07:18:14.145881+00');
+INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (2, 'L2', '2026-11-29', 'ada', 'repayment.overdue', 1, 'sent', '', 10000, 'EUR', 2, 'UTC', '2026-11-30T07:18:14+00:00', 1, '06h2pmcbg6yqnkfq4rzhgv7aaw', '2026-11-30 07:18:14.145881+00');
+INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (3, 'L2', '2026-11-29', 'ada', 'repayment.upcoming', -3, 'suppressed', 'before_start', 10000, 'EUR', 2, 'UTC', '2026-11-30T07:18:14+00:00', 1, NULL, '2026-11-30 07:18:14.145881+00');
+INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (4, 'L2', '2026-11-29', 'ada', 'repayment.due_today', 0, 'suppressed', 'before_start', 10000, 'EUR', 2, 'UTC', '2026-11-30T07:18:14+00:00', 1, NULL, '2026-11-30 07:18:14.145881+00');
+INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (5, 'L1', '2026-11-30', 'ada', 'repayment.due_today', 0, 'sent', '', 10000, 'EUR', 2, 'UTC', '2026-11-30T07:18:14+00:00', 1, '06h2pmcbg7mm6abm03d4ka8zjc', '2026-11-30 07:18:14.145881+00');
+INSERT INTO public.decisions OVERRIDING SYSTEM VALUE VALUES (6, 'L1', '2026-11-30', 'ada', 'repayment.upcoming', -3, 'suppressed', 'before_start', 10000, 'EUR', 2, 'UTC', '2026-11-30T07:18:14+00:00', 1, NULL, '2026-11-30 07:18:14.145881+00');
 INSERT INTO public.due_reminders VALUES ('L1', '2026-12-30', 'eve', 'officer', '2026-12-30 00:00:00+00', NULL, NULL);
 INSERT INTO public.due_reminders VALUES ('L1', '2026-11-30', 'eve', 'officer', '2026-12-01 00:00:00+00', NULL, NULL);
-INSERT INTO public.due_reminders VALUES ('L1', '2026-11-30', 'ada', 'borrower', '2026-11-30 07:00:00+00', NULL, NULL);
+INSERT INTO public.due_reminders VALUES ('L1', '2026-11-30', 'ada', 'borrower', '2026-12-01 07:00:00+00', NULL, NULL);
 INSERT INTO public.due_reminders VALUES ('L1', '2026-12-30', 'ada', 'borrower', '2026-12-27 07:00:00+00', NULL, NULL);
 INSERT INTO public.due_reminders VALUES ('L2', '2026-12-29', 'ada', 'borrower', '2026-12-26 07:00:00+00', NULL, NULL);
-INSERT INTO public.goose_db_version VALUES (1, 0, true, '2026-11-30 06:00:27.537186');
-INSERT INTO public.goose_db_version VALUES (2, 1, true, '2026-11-30 06:00:27.544283');
-INSERT INTO public.goose_db_version VALUES (3, 2, true, '2026-11-30 06:00:27.613057');
-INSERT INTO public.goose_db_version VALUES (4, 3, true, '2026-11-30 06:00:27.617913');
-INSERT INTO public.goose_db_version VALUES (5, 4, true, '2026-11-30 06:00:27.618559');
-INSERT INTO public.goose_db_version VALUES (6, 5, true, '2026-11-30 06:00:27.622907');
-INSERT INTO public.goose_db_version VALUES (7, 6, true, '2026-11-30 06:00:27.623968');
-INSERT INTO public.goose_db_version VALUES (8, 7, true, '2026-11-30 06:00:27.624961');
-INSERT INTO public.goose_db_version VALUES (9, 8, true, '2026-11-30 06:00:27.626597');
+INSERT INTO public.goose_db_version VALUES (1, 0, true, '2026-11-30 07:18:12.476319');
+INSERT INTO public.goose_db_version VALUES (2, 1, true, '2026-11-30 07:18:12.49342');
+INSERT INTO public.goose_db_version VALUES (3, 2, true, '2026-11-30 07:18:12.783506');
+INSERT INTO public.goose_db_version VALUES (4, 3, true, '2026-11-30 07:18:12.812689');
+INSERT INTO public.goose_db_version VALUES (5, 4, true, '2026-11-30 07:18:12.817713');
+INSERT INTO public.goose_db_version VALUES (6, 5, true, '2026-11-30 07:18:12.864498');
+INSERT INTO public.goose_db_version VALUES (7, 6, true, '2026-11-30 07:18:12.867191');
+INSERT INTO public.goose_db_version VALUES (8, 7, true, '2026-11-30 07:18:12.86955');
+INSERT INTO public.goose_db_version VALUES (9, 8, true, '2026-11-30 07:18:12.874604');
 INSERT INTO public.inboxes VALUES ('eve', 1, 0, 0, 1, 1, 1, NULL, 0);
 INSERT INTO public.inboxes VALUES ('bob', 4, 0, 0, 4, 4, 4, NULL, 0);
 INSERT INTO public.inboxes VALUES ('ada', 10, 0, 0, 2, 4, 4, '2026-11-30', 2);
@@ -338,31 +340,31 @@ INSERT INTO public.installments VALUES ('L1', 2, '2026-12-30', 10000, 0, 10000, 
 INSERT INTO public.installments VALUES ('L2', 2, '2026-12-29', 10000, 0, 10000, 10000);
 INSERT INTO public.installments VALUES ('L2', 1, '2026-11-29', 10000, 0, 10000, 0);
 INSERT INTO public.loan_parties VALUES ('L1', 'eve', 'officer', '["repayment.due_today", "repayment.overdue"]');
-INSERT INTO public.loans VALUES ('L1', 'ada', 'Home loan', 'EUR', 2, 'active', NULL, NULL, false, 1, '2026-11-30 06:00:27.690707+00', false, '2026-11-30 06:00:27.690707+00', '2026-11-30 06:00:27.714424+00');
-INSERT INTO public.loans VALUES ('L2', 'ada', 'Car loan', 'EUR', 2, 'active', NULL, NULL, false, 1, '2026-11-30 06:00:27.702062+00', false, '2026-11-30 06:00:27.702062+00', '2026-11-30 06:00:27.729562+00');
-INSERT INTO public.meta VALUES ('epoch', 'up4c4yma');
+INSERT INTO public.loans VALUES ('L1', 'ada', 'Home loan', 'EUR', 2, 'active', NULL, NULL, false, 1, '2026-11-30 07:18:13.176597+00', false, '2026-11-30 07:18:13.176597+00', '2026-11-30 07:18:13.273333+00', NULL);
+INSERT INTO public.loans VALUES ('L2', 'ada', 'Car loan', 'EUR', 2, 'active', NULL, NULL, false, 1, '2026-11-30 07:18:13.212344+00', false, '2026-11-30 07:18:13.212344+00', '2026-11-30 07:18:13.340804+00', NULL);
+INSERT INTO public.meta VALUES ('epoch', 'pcuedhrw');
 INSERT INTO public.meta VALUES ('clock', 'real');
-INSERT INTO public.notification_keys VALUES ('status:s1:ada', '06h2p2jrs7f3q8czdqxqxzaejc');
-INSERT INTO public.notification_keys VALUES ('status:s1:bob', '06h2p2jrs7v1smtcg7tc58127c');
-INSERT INTO public.notification_keys VALUES ('status:s2:ada', '06h2p2jrt8mnmpq9r362rs5x9r');
-INSERT INTO public.notification_keys VALUES ('status:s2:bob', '06h2p2jrt9rfkwzpn9z43dzfy4');
-INSERT INTO public.notification_keys VALUES ('status:s3:ada', '06h2p2jrvh4q02hyzf7c9avbsr');
-INSERT INTO public.notification_keys VALUES ('status:s3:bob', '06h2p2jrvk3abk84eqk19p456m');
-INSERT INTO public.notification_keys VALUES ('request:n1:ada', '06h2p2jrwgspyvm3g8tr7w5j1w');
-INSERT INTO public.notification_keys VALUES ('request:n1:bob', '06h2p2jrwkqw04zdc35aytnh4m');
-INSERT INTO public.notification_requests OVERRIDING SYSTEM VALUE VALUES ('n1', 1, '{"user_ids":["ada","bob"],"kind":"bank.news","title":"News","body":"Read it.","data":{"n":1}}', 'd8967113ecc6608870dd9ff5d024062b1530b041d9df24606cc10aa8ce6b73f7', '2026-11-30 06:00:28.130024+00', 0, '2026-11-30 06:00:28.130032+00', '2026-11-30 06:00:28.132159+00', NULL, NULL, NULL);
-INSERT INTO public.notifications VALUES ('06h2p2jrg1scrk64hp62pkkxa4', 'ada', 'repayment.due_today', 'Payment of €100.00 is due today', 'Hello Ada, the payment of €100.00 for Home loan (no. L1) is due today, 30 November 2026.', '{"loan_id":"L1","due_date":"2026-11-30","days":0,"amount":"100.00","currency":"EUR","installments":[1]}', '/loans/L1', false, '2026-11-30 06:00:28.032831+00', NULL, NULL, NULL, NULL, 2, 2);
-INSERT INTO public.notifications VALUES ('06h2p2jrgxsfgb4pvm0trgnk5m', 'eve', 'repayment.summary', '1 repayment needs attention', 'Hello Eve, 1 repayment on the loans in your care needs attention.', '{"count":1,"overdue":0,"loans":1,"items":[{"loan_id":"L1","borrower":"Ada","kind":"repayment.due_today","due_date":"2026-11-30","amount":"100.00","currency":"EUR"}]}', NULL, false, '2026-11-30 06:00:28.039001+00', NULL, NULL, NULL, NULL, 1, 1);
-INSERT INTO public.notifications VALUES ('06h2p2jrg0za4g233fre6r2yd8', 'ada', 'repayment.overdue', 'Payment of €100.00 is 1 day overdue', 'Hello Ada, the payment of €100.00 for Car loan (no. L2) was due on 29 November 2026 and is 1 day overdue.', '{"loan_id":"L2","due_date":"2026-11-29","days":-1,"amount":"100.00","currency":"EUR","installments":[1]}', '/loans/L2', false, '2026-11-30 06:00:28.032831+00', NULL, NULL, '2026-11-30 06:00:28.090368+00', NULL, 1, 3);
-INSERT INTO public.notifications VALUES ('06h2p2jrs7f3q8czdqxqxzaejc', 'ada', 'application.status_changed', 'Application a1: step 2', 'Hello Ada, the status of application a1 is now: step 2. Before: step 1. Reason: as planned', '{"application_id":"a1","from":"step 1","to":"step 2","reason":"as planned","occurred_at":"2026-11-30T06:00:28Z"}', '/applications/a1', false, '2026-11-30 06:00:28.105714+00', NULL, NULL, NULL, NULL, 4, 4);
-INSERT INTO public.notifications VALUES ('06h2p2jrs7v1smtcg7tc58127c', 'bob', 'application.status_changed', 'Žádost a1: step 2', 'Dobrý den, Bob, stav žádosti a1 je nyní: step 2. Předtím: step 1. Důvod: as planned', '{"application_id":"a1","from":"step 1","to":"step 2","reason":"as planned","occurred_at":"2026-11-30T06:00:28Z"}', '/applications/a1', false, '2026-11-30 06:00:28.105714+00', NULL, NULL, NULL, NULL, 1, 1);
-INSERT INTO public.notifications VALUES ('06h2p2jrt9rfkwzpn9z43dzfy4', 'bob', 'application.status_changed', 'Žádost a1: step 3', 'Dobrý den, Bob, stav žádosti a1 je nyní: step 3. Předtím: step 2. Důvod: as planned', '{"application_id":"a1","from":"step 2","to":"step 3","reason":"as planned","occurred_at":"2026-11-30T06:00:28Z"}', '/applications/a1', false, '2026-11-30 06:00:28.114713+00', NULL, NULL, NULL, NULL, 2, 2);
-INSERT INTO public.notifications VALUES ('06h2p2jrvk3abk84eqk19p456m', 'bob', 'application.status_changed', 'Žádost a1: step 4', 'Dobrý den, Bob, stav žádosti a1 je nyní: step 4. Předtím: step 3. Důvod: as planned', '{"application_id":"a1","from":"step 3","to":"step 4","reason":"as planned","occurred_at":"2026-11-30T06:00:28Z"}', '/applications/a1', false, '2026-11-30 06:00:28.12479+00', NULL, NULL, NULL, NULL, 3, 3);
-INSERT INTO public.notifications VALUES ('06h2p2jrwkqw04zdc35aytnh4m', 'bob', 'bank.news', 'News', 'Read it.', '{"n":1}', NULL, false, '2026-11-30 06:00:28.132159+00', NULL, NULL, NULL, NULL, 4, 4);
-INSERT INTO public.notifications VALUES ('06h2p2jrwgspyvm3g8tr7w5j1w', 'ada', 'bank.news', 'News', 'Read it.', '{"n":1}', NULL, false, '2026-11-30 06:00:28.132159+00', '2026-11-30 06:00:28.158146+00', NULL, NULL, NULL, 7, 8);
-INSERT INTO public.notifications VALUES ('06h2p2jrvh4q02hyzf7c9avbsr', 'ada', 'application.status_changed', 'Application a1: step 4', 'Hello Ada, the status of application a1 is now: step 4. Before: step 3. Reason: as planned', '{"application_id":"a1","from":"step 3","to":"step 4","reason":"as planned","occurred_at":"2026-11-30T06:00:28Z"}', '/applications/a1', false, '2026-11-30 06:00:28.12479+00', NULL, '2026-11-30 06:00:28.165253+00', NULL, NULL, 6, 9);
-INSERT INTO public.notifications VALUES ('06h2p2jrt8mnmpq9r362rs5x9r', 'ada', 'application.status_changed', '', '', NULL, NULL, false, '2026-11-30 06:00:28.114713+00', NULL, NULL, NULL, '2026-11-30 06:00:28.171983+00', 5, 10);
-INSERT INTO public.payments OVERRIDING SYSTEM VALUE VALUES ('p1', 1, 'L2', 1, 10000, '2026-11-30 06:00:28+00', '2026-11-30 06:00:28.090368+00', true, NULL, false, '34adfdbd062b7f83d1eff1ac8ad4765ac3727afcc6f63520e2fc23b8c7f7acb7');
+INSERT INTO public.notification_keys VALUES ('status:s1:ada', '06h2pmcc7m8mbbkmw1ryc32f60');
+INSERT INTO public.notification_keys VALUES ('status:s1:bob', '06h2pmcc7mp5nxhxx24e5zcrz4');
+INSERT INTO public.notification_keys VALUES ('status:s2:ada', '06h2pmccb5bfr4waa411hfa86c');
+INSERT INTO public.notification_keys VALUES ('status:s2:bob', '06h2pmccb67tnacjz005537md8');
+INSERT INTO public.notification_keys VALUES ('status:s3:ada', '06h2pmccd9vb78xzytyg22egc0');
+INSERT INTO public.notification_keys VALUES ('status:s3:bob', '06h2pmccdbksdcnehxtem3a6g0');
+INSERT INTO public.notification_keys VALUES ('request:n1:ada', '06h2pmccg4y9k20me4mdkp4x7m');
+INSERT INTO public.notification_keys VALUES ('request:n1:bob', '06h2pmccg66ws6bme2teqztggr');
+INSERT INTO public.notification_requests OVERRIDING SYSTEM VALUE VALUES ('n1', 1, '{"user_ids":["ada","bob"],"kind":"bank.news","title":"News","body":"Read it.","data":{"n":1}}', 'd8967113ecc6608870dd9ff5d024062b1530b041d9df24606cc10aa8ce6b73f7', '2026-11-30 07:18:14.395357+00', 0, '2026-11-30 07:18:14.395369+00', '2026-11-30 07:18:14.401979+00', NULL, NULL, NULL);
+INSERT INTO public.notifications VALUES ('06h2pmcbg7mm6abm03d4ka8zjc', 'ada', 'repayment.due_today', 'Payment of €100.00 is due today', 'Hello Ada, the payment of €100.00 for Home loan (no. L1) is due today, 30 November 2026.', '{"loan_id":"L1","due_date":"2026-11-30","days":0,"amount":"100.00","currency":"EUR","installments":[1]}', '/loans/L1', false, '2026-11-30 07:18:14.145881+00', NULL, NULL, NULL, NULL, 2, 2);
+INSERT INTO public.notifications VALUES ('06h2pmcbkn43pkne43xekaqt88', 'eve', 'repayment.summary', '1 repayment needs attention', 'Hello Eve, 1 repayment on the loans in your care needs attention.', '{"count":1,"overdue":0,"loans":1,"items":[{"loan_id":"L1","borrower":"Ada","kind":"repayment.due_today","due_date":"2026-11-30","amount":"100.00","currency":"EUR"}]}', NULL, false, '2026-11-30 07:18:14.173771+00', NULL, NULL, NULL, NULL, 1, 1);
+INSERT INTO public.notifications VALUES ('06h2pmcbg6yqnkfq4rzhgv7aaw', 'ada', 'repayment.overdue', 'Payment of €100.00 is 1 day overdue', 'Hello Ada, the payment of €100.00 for Car loan (no. L2) was due on 29 November 2026 and is 1 day overdue.', '{"loan_id":"L2","due_date":"2026-11-29","days":-1,"amount":"100.00","currency":"EUR","installments":[1]}', '/loans/L2', false, '2026-11-30 07:18:14.145881+00', NULL, NULL, '2026-11-30 07:18:14.292244+00', NULL, 1, 3);
+INSERT INTO public.notifications VALUES ('06h2pmcc7m8mbbkmw1ryc32f60', 'ada', 'application.status_changed', 'Application a1: step 2', 'Hello Ada, the status of application a1 is now: step 2. Before: step 1. Reason: as planned', '{"application_id":"a1","from":"step 1","to":"step 2","reason":"as planned","occurred_at":"2026-11-30T07:18:14Z"}', '/applications/a1', false, '2026-11-30 07:18:14.333568+00', NULL, NULL, NULL, NULL, 4, 4);
+INSERT INTO public.notifications VALUES ('06h2pmcc7mp5nxhxx24e5zcrz4', 'bob', 'application.status_changed', 'Žádost a1: step 2', 'Dobrý den, Bob, stav žádosti a1 je nyní: step 2. Předtím: step 1. Důvod: as planned', '{"application_id":"a1","from":"step 1","to":"step 2","reason":"as planned","occurred_at":"2026-11-30T07:18:14Z"}', '/applications/a1', false, '2026-11-30 07:18:14.333568+00', NULL, NULL, NULL, NULL, 1, 1);
+INSERT INTO public.notifications VALUES ('06h2pmccb67tnacjz005537md8', 'bob', 'application.status_changed', 'Žádost a1: step 3', 'Dobrý den, Bob, stav žádosti a1 je nyní: step 3. Předtím: step 2. Důvod: as planned', '{"application_id":"a1","from":"step 2","to":"step 3","reason":"as planned","occurred_at":"2026-11-30T07:18:14Z"}', '/applications/a1', false, '2026-11-30 07:18:14.361839+00', NULL, NULL, NULL, NULL, 2, 2);
+INSERT INTO public.notifications VALUES ('06h2pmccdbksdcnehxtem3a6g0', 'bob', 'application.status_changed', 'Žádost a1: step 4', 'Dobrý den, Bob, stav žádosti a1 je nyní: step 4. Předtím: step 3. Důvod: as planned', '{"application_id":"a1","from":"step 3","to":"step 4","reason":"as planned","occurred_at":"2026-11-30T07:18:14Z"}', '/applications/a1', false, '2026-11-30 07:18:14.378404+00', NULL, NULL, NULL, NULL, 3, 3);
+INSERT INTO public.notifications VALUES ('06h2pmccg66ws6bme2teqztggr', 'bob', 'bank.news', 'News', 'Read it.', '{"n":1}', NULL, false, '2026-11-30 07:18:14.401979+00', NULL, NULL, NULL, NULL, 4, 4);
+INSERT INTO public.notifications VALUES ('06h2pmccg4y9k20me4mdkp4x7m', 'ada', 'bank.news', 'News', 'Read it.', '{"n":1}', NULL, false, '2026-11-30 07:18:14.401979+00', '2026-11-30 07:18:14.531292+00', NULL, NULL, NULL, 7, 8);
+INSERT INTO public.notifications VALUES ('06h2pmccd9vb78xzytyg22egc0', 'ada', 'application.status_changed', 'Application a1: step 4', 'Hello Ada, the status of application a1 is now: step 4. Before: step 3. Reason: as planned', '{"application_id":"a1","from":"step 3","to":"step 4","reason":"as planned","occurred_at":"2026-11-30T07:18:14Z"}', '/applications/a1', false, '2026-11-30 07:18:14.378404+00', NULL, '2026-11-30 07:18:14.554946+00', NULL, NULL, 6, 9);
+INSERT INTO public.notifications VALUES ('06h2pmccb5bfr4waa411hfa86c', 'ada', 'application.status_changed', '', '', NULL, NULL, false, '2026-11-30 07:18:14.361839+00', NULL, NULL, NULL, '2026-11-30 07:18:14.573367+00', 5, 10);
+INSERT INTO public.payments OVERRIDING SYSTEM VALUE VALUES ('p1', 1, 'L2', 1, 10000, '2026-11-30 07:18:14+00', '2026-11-30 07:18:14.292244+00', true, NULL, false, '9e255e040614d0959569a1ee709abf5737542ee975345c11fa0059ef95a2b352');
 INSERT INTO public.policies VALUES (1, '89cd0e805a1d0aafeda33217f07e7dd32bf8736e47c4eb902d843b82912b1add', 'reminders:
   - {kind: repayment.upcoming, at: [-3d]}
   - {kind: repayment.due_today, at: 0d}
@@ -371,19 +373,20 @@ send_at: "00:00"
 max_late: 2d
 schedule:
   - {job: reminder.run, cron: "@every 1s"}
-', '[{"kind": "repayment.upcoming", "since": null, "offset": -3}, {"kind": "repayment.due_today", "since": null, "offset": 0}, {"kind": "repayment.overdue", "since": null, "offset": 1}]', '2026-11-30 06:00:27.632287+00');
-INSERT INTO public.preferences VALUES ('ada', '{"quiet_hours": {"to": "07:00", "from": "22:00"}}', '2026-11-30 06:00:28.179481+00');
-INSERT INTO public.status_changes VALUES ('s1', 1, 'a1', 'ada', 'step 1', 'step 2', 'as planned', '2026-11-30 06:00:28+00', '["bob"]', 'db99538d077eb7812ebff7b459a47611a7daf8d2ea705f80d44ba1a9164ac12b', '2026-11-30 06:00:28.102773+00', '2026-11-30 06:00:28.102775+00', '2026-11-30 06:00:28.105714+00', NULL, NULL, NULL);
-INSERT INTO public.status_changes VALUES ('s2', 2, 'a1', 'ada', 'step 2', 'step 3', 'as planned', '2026-11-30 06:00:28+00', '["bob"]', '9c0b1e92e0784db421802adb971f6842221e5333fdc833039efd90532d1491e0', '2026-11-30 06:00:28.113391+00', '2026-11-30 06:00:28.113392+00', '2026-11-30 06:00:28.114713+00', NULL, NULL, NULL);
-INSERT INTO public.status_changes VALUES ('s3', 3, 'a1', 'ada', 'step 3', 'step 4', 'as planned', '2026-11-30 06:00:28+00', '["bob"]', 'a09ec002141b158530f1599f6973cd86bc16256cfd781d1085a77602ec4cca00', '2026-11-30 06:00:28.122531+00', '2026-11-30 06:00:28.122532+00', '2026-11-30 06:00:28.12479+00', NULL, NULL, NULL);
-INSERT INTO public.status_changes VALUES ('s4', 4, 'a1', 'ada', 'step 4', 'step 5', NULL, '2026-11-30 06:00:31.257666+00', '["bob"]', NULL, '2026-11-30 06:00:31.258172+00', NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.ticks VALUES ('reminder.run', '2026-11-30 06:00:28+00', '2026-11-30 06:00:28.000919+00', 1, '2026-11-30 06:00:28.001639+00', '2026-11-30 06:00:28.040604+00', false, 0, 0);
-INSERT INTO public.ticks VALUES ('reminder.run', '2026-11-30 06:00:29+00', '2026-11-30 06:00:29.001538+00', 1, '2026-11-30 06:00:29.001938+00', '2026-11-30 06:00:29.079273+00', false, 0, 0);
-INSERT INTO public.ticks VALUES ('reminder.run', '2026-11-30 06:00:30+00', '2026-11-30 06:00:30.00098+00', 1, '2026-11-30 06:00:30.001204+00', '2026-11-30 06:00:30.068337+00', false, 0, 0);
-INSERT INTO public.ticks VALUES ('reminder.run', '2026-11-30 06:00:31+00', '2026-11-30 06:00:31.001531+00', 1, '2026-11-30 06:00:31.002027+00', '2026-11-30 06:00:31.070004+00', false, 0, 0);
-INSERT INTO public.users VALUES ('bob', 'Bob', NULL, 'Europe/Prague', 'cs', NULL, NULL, 0, 0, '2026-11-30 06:00:27.675632+00', '2026-11-30 06:00:27.675632+00');
-INSERT INTO public.users VALUES ('eve', 'Eve', NULL, 'UTC', 'en', NULL, NULL, 0, 0, '2026-11-30 06:00:27.682419+00', '2026-11-30 06:00:27.682419+00');
-INSERT INTO public.users VALUES ('ada', 'Ada', 'ada@example.com', 'UTC', 'en', NULL, NULL, 1, 1, '2026-11-30 06:00:27.667868+00', '2026-11-30 06:00:28.179481+00');
+', '[{"kind": "repayment.upcoming", "since": null, "offset": -3}, {"kind": "repayment.due_today", "since": null, "offset": 0}, {"kind": "repayment.overdue", "since": null, "offset": 1}]', '2026-11-30 07:18:12.902063+00');
+INSERT INTO public.preferences VALUES ('ada', '{"quiet_hours": {"to": "07:00", "from": "22:00"}}', '2026-11-30 07:18:14.596946+00');
+INSERT INTO public.status_changes VALUES ('s1', 1, 'a1', 'ada', 'step 1', 'step 2', 'as planned', '2026-11-30 07:18:14+00', '["bob"]', 'b5b3b3fda8df25b420e5bf9e9ab9187a5001f8aaa005645a8d3a6928929e07a4', '2026-11-30 07:18:14.326684+00', '2026-11-30 07:18:14.326685+00', '2026-11-30 07:18:14.333568+00', NULL, NULL, NULL);
+INSERT INTO public.status_changes VALUES ('s2', 2, 'a1', 'ada', 'step 2', 'step 3', 'as planned', '2026-11-30 07:18:14+00', '["bob"]', '4340bb389c400a3c590bccb18f1093f0823e24864625fda05a2ea6337ca5e18f', '2026-11-30 07:18:14.359807+00', '2026-11-30 07:18:14.35981+00', '2026-11-30 07:18:14.361839+00', NULL, NULL, NULL);
+INSERT INTO public.status_changes VALUES ('s3', 3, 'a1', 'ada', 'step 3', 'step 4', 'as planned', '2026-11-30 07:18:14+00', '["bob"]', 'c438385084899c407f931f978515c03d7a20bbac87c46960d168b449e8e1bcfd', '2026-11-30 07:18:14.375977+00', '2026-11-30 07:18:14.37598+00', '2026-11-30 07:18:14.378404+00', NULL, NULL, NULL);
+INSERT INTO public.status_changes VALUES ('s4', 4, 'a1', 'ada', 'step 4', 'step 5', NULL, '2026-11-30 07:18:17.81408+00', '["bob"]', NULL, '2026-11-30 07:18:17.818819+00', NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.ticks VALUES ('reminder.run', '2026-11-30 07:18:13+00', '2026-11-30 07:18:13.019118+00', 1, '2026-11-30 07:18:13.022261+00', '2026-11-30 07:18:13.061851+00', false, 0, 0);
+INSERT INTO public.ticks VALUES ('reminder.run', '2026-11-30 07:18:14+00', '2026-11-30 07:18:14.003412+00', 1, '2026-11-30 07:18:14.003693+00', '2026-11-30 07:18:14.180517+00', false, 0, 0);
+INSERT INTO public.ticks VALUES ('reminder.run', '2026-11-30 07:18:15+00', '2026-11-30 07:18:15.002954+00', 1, '2026-11-30 07:18:15.003221+00', '2026-11-30 07:18:15.080621+00', false, 0, 0);
+INSERT INTO public.ticks VALUES ('reminder.run', '2026-11-30 07:18:16+00', '2026-11-30 07:18:16.003769+00', 1, '2026-11-30 07:18:16.003942+00', '2026-11-30 07:18:16.098564+00', false, 0, 0);
+INSERT INTO public.ticks VALUES ('reminder.run', '2026-11-30 07:18:17+00', '2026-11-30 07:18:17.006357+00', 1, '2026-11-30 07:18:17.006746+00', '2026-11-30 07:18:17.07164+00', false, 0, 0);
+INSERT INTO public.users VALUES ('bob', 'Bob', NULL, 'Europe/Prague', 'cs', NULL, NULL, 0, 0, '2026-11-30 07:18:13.126453+00', '2026-11-30 07:18:13.126453+00');
+INSERT INTO public.users VALUES ('eve', 'Eve', NULL, 'UTC', 'en', NULL, NULL, 0, 0, '2026-11-30 07:18:13.153389+00', '2026-11-30 07:18:13.153389+00');
+INSERT INTO public.users VALUES ('ada', 'Ada', 'ada@example.com', 'UTC', 'en', NULL, NULL, 1, 1, '2026-11-30 07:18:13.089187+00', '2026-11-30 07:18:14.596946+00');
 SELECT pg_catalog.setval('public.decisions_id_seq', 6, true);
 SELECT pg_catalog.setval('public.goose_db_version_id_seq', 9, true);
 SELECT pg_catalog.setval('public.notification_requests_seq_seq', 1, true);

@@ -6,21 +6,21 @@ CREATE TABLE goose_db_version (
 		is_applied INTEGER NOT NULL,
 		tstamp TIMESTAMP DEFAULT (datetime('now'))
 	);
-INSERT INTO goose_db_version VALUES(1,0,1,'2026-11-30 06:00:23');
-INSERT INTO goose_db_version VALUES(2,1,1,'2026-11-30 06:00:23');
-INSERT INTO goose_db_version VALUES(3,2,1,'2026-11-30 06:00:23');
-INSERT INTO goose_db_version VALUES(4,3,1,'2026-11-30 06:00:23');
-INSERT INTO goose_db_version VALUES(5,4,1,'2026-11-30 06:00:23');
-INSERT INTO goose_db_version VALUES(6,5,1,'2026-11-30 06:00:23');
-INSERT INTO goose_db_version VALUES(7,6,1,'2026-11-30 06:00:23');
-INSERT INTO goose_db_version VALUES(8,7,1,'2026-11-30 06:00:23');
-INSERT INTO goose_db_version VALUES(9,8,1,'2026-11-30 06:00:23');
+INSERT INTO goose_db_version VALUES(1,0,1,'2026-11-30 07:18:07');
+INSERT INTO goose_db_version VALUES(2,1,1,'2026-11-30 07:18:07');
+INSERT INTO goose_db_version VALUES(3,2,1,'2026-11-30 07:18:07');
+INSERT INTO goose_db_version VALUES(4,3,1,'2026-11-30 07:18:07');
+INSERT INTO goose_db_version VALUES(5,4,1,'2026-11-30 07:18:07');
+INSERT INTO goose_db_version VALUES(6,5,1,'2026-11-30 07:18:07');
+INSERT INTO goose_db_version VALUES(7,6,1,'2026-11-30 07:18:07');
+INSERT INTO goose_db_version VALUES(8,7,1,'2026-11-30 07:18:07');
+INSERT INTO goose_db_version VALUES(9,8,1,'2026-11-30 07:18:07');
 CREATE TABLE meta (
   key   TEXT NOT NULL PRIMARY KEY,
   value TEXT NOT NULL
 ) WITHOUT ROWID;
 INSERT INTO meta VALUES('clock','real');
-INSERT INTO meta VALUES('epoch','55d4djix');
+INSERT INTO meta VALUES('epoch','htheyz3k');
 CREATE TABLE users (
   id         TEXT NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 128),
   name       TEXT NOT NULL,
@@ -34,15 +34,15 @@ CREATE TABLE users (
   created_at TIMESTAMP NOT NULL,
   updated_at TIMESTAMP NOT NULL
 );
-INSERT INTO users VALUES('ada','Ada','ada@example.com','UTC','en',NULL,NULL,1,1,1796018423918657,1796018424174863);
-INSERT INTO users VALUES('bob','Bob',NULL,'Europe/Prague','cs',NULL,NULL,0,0,1796018423926360,1796018423926360);
-INSERT INTO users VALUES('eve','Eve',NULL,'UTC','en',NULL,NULL,0,0,1796018423932535,1796018423932535);
+INSERT INTO users VALUES('ada','Ada','ada@example.com','UTC','en',NULL,NULL,1,1,1796023087629792,1796023088594207);
+INSERT INTO users VALUES('bob','Bob',NULL,'Europe/Prague','cs',NULL,NULL,0,0,1796023087663082,1796023087663082);
+INSERT INTO users VALUES('eve','Eve',NULL,'UTC','en',NULL,NULL,0,0,1796023087694440,1796023087694440);
 CREATE TABLE preferences (
   user_id    TEXT NOT NULL PRIMARY KEY,
   doc        TEXT NOT NULL CHECK (json_valid(doc)),
   updated_at TIMESTAMP NOT NULL
 );
-INSERT INTO preferences VALUES('ada','{"quiet_hours":{"from":"22:00","to":"07:00"}}',1796018424174863);
+INSERT INTO preferences VALUES('ada','{"quiet_hours":{"from":"22:00","to":"07:00"}}',1796023088594207);
 CREATE TABLE revocations (
   user_id    TEXT NOT NULL PRIMARY KEY,
   not_before TIMESTAMP NOT NULL
@@ -62,9 +62,9 @@ CREATE TABLE loans (
   backfill       BOOLEAN NOT NULL DEFAULT FALSE,
   created_at     TIMESTAMP NOT NULL,
   updated_at     TIMESTAMP NOT NULL
-);
-INSERT INTO loans VALUES('L1','ada','Home loan','EUR',2,'active',NULL,NULL,0,1,1796018423938707,0,1796018423938707,1796018423955208);
-INSERT INTO loans VALUES('L2','ada','Car loan','EUR',2,'active',NULL,NULL,0,1,1796018423944983,0,1796018423944983,1796018423965984);
+, schedule_run TEXT);
+INSERT INTO loans VALUES('L1','ada','Home loan','EUR',2,'active',NULL,NULL,0,1,1796023087714833,0,1796023087714833,1796023087781888,NULL);
+INSERT INTO loans VALUES('L2','ada','Car loan','EUR',2,'active',NULL,NULL,0,1,1796023087754287,0,1796023087754287,1796023087814171,NULL);
 CREATE TABLE loan_parties (
   loan_id TEXT NOT NULL REFERENCES loans (id) ON DELETE CASCADE,
   user_id TEXT NOT NULL,
@@ -100,7 +100,7 @@ CREATE TABLE payments (
   reversal_counted BOOLEAN NOT NULL DEFAULT FALSE,
   body_hash   TEXT NOT NULL
 );
-INSERT INTO payments VALUES(1,'p1','L2',1,10000,1796018424000000,1796018424097638,1,NULL,0,'1f9681b2c2acf3559b169178ecc42d4e03178bafb2ea4babbfa1ac1c9a6b4bbd');
+INSERT INTO payments VALUES(1,'p1','L2',1,10000,1796023088000000,1796023088209202,1,NULL,0,'c4a6eb8e7ff492c317e9168f935b7b572edc69fd696d5b4eff409858241f3b7b');
 CREATE TABLE applications (
   id      TEXT NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 128),
   attempt INTEGER NOT NULL DEFAULT 0
@@ -123,10 +123,10 @@ CREATE TABLE status_changes (
   parked_at      TIMESTAMP,
   error          TEXT
 , pruned_at TIMESTAMP);
-INSERT INTO status_changes VALUES(1,'s1','a1','ada','step 1','step 2','as planned',1796018424000000,'["bob"]','8c8a926332c426785beac7b60229e3fa19ef5cd3abde311c2d4716cc8f627b17',1796018424105933,1796018424105934,1796018424107520,NULL,NULL,NULL);
-INSERT INTO status_changes VALUES(2,'s2','a1','ada','step 2','step 3','as planned',1796018424000000,'["bob"]','cbb606a33e2c5efc3a79752219116677a92c22f7ad449425c818f7d5e3f111d5',1796018424113689,1796018424113691,1796018424115310,NULL,NULL,NULL);
-INSERT INTO status_changes VALUES(3,'s3','a1','ada','step 3','step 4','as planned',1796018424000000,'["bob"]','544e56edc22e1e4fb3d072c2c462a2db90294fc1dd652db88e4d2f16c55e1ffe',1796018424121131,1796018424121131,1796018424121959,NULL,NULL,NULL);
-INSERT INTO status_changes VALUES(4,'s4','a1','ada','step 4','step 5',NULL,1796018427000000,'["bob"]',NULL,1796018427000000,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO status_changes VALUES(1,'s1','a1','ada','step 1','step 2','as planned',1796023088000000,'["bob"]','8cc4f0a88eccd13fac178ad5d5c501c55ea8280ca7abe5fb62207129ee161c3f',1796023088243759,1796023088243761,1796023088252584,NULL,NULL,NULL);
+INSERT INTO status_changes VALUES(2,'s2','a1','ada','step 2','step 3','as planned',1796023088000000,'["bob"]','dc96627fc0897befef81cf2b170e0f535e96b8610261750462ed6011b8e1fc8a',1796023088277803,1796023088277806,1796023088280143,NULL,NULL,NULL);
+INSERT INTO status_changes VALUES(3,'s3','a1','ada','step 3','step 4','as planned',1796023088000000,'["bob"]','50d8565337b889bca8922bed6967f7217712dbeeff2059f1cc018ecd859ef2cb',1796023088315497,1796023088315500,1796023088317524,NULL,NULL,NULL);
+INSERT INTO status_changes VALUES(4,'s4','a1','ada','step 4','step 5',NULL,1796023091000000,'["bob"]',NULL,1796023091000000,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE notification_requests (
   seq         INTEGER PRIMARY KEY AUTOINCREMENT,
   id          TEXT NOT NULL UNIQUE,
@@ -139,7 +139,7 @@ CREATE TABLE notification_requests (
   parked_at   TIMESTAMP,
   error       TEXT
 , pruned_at TIMESTAMP);
-INSERT INTO notification_requests VALUES(1,'n1','{"user_ids":["ada","bob"],"kind":"bank.news","title":"News","body":"Read it.","data":{"n":1}}','d8967113ecc6608870dd9ff5d024062b1530b041d9df24606cc10aa8ce6b73f7',1796018424128481,0,1796018424128487,1796018424129292,NULL,NULL,NULL);
+INSERT INTO notification_requests VALUES(1,'n1','{"user_ids":["ada","bob"],"kind":"bank.news","title":"News","body":"Read it.","data":{"n":1}}','d8967113ecc6608870dd9ff5d024062b1530b041d9df24606cc10aa8ce6b73f7',1796023088351616,0,1796023088351629,1796023088360181,NULL,NULL,NULL);
 CREATE TABLE ticks (
   job         TEXT NOT NULL,
   at          TIMESTAMP NOT NULL,
@@ -150,10 +150,10 @@ CREATE TABLE ticks (
   skipped     BOOLEAN NOT NULL DEFAULT FALSE, due BIGINT NOT NULL DEFAULT 0, settled BIGINT NOT NULL DEFAULT 0,
   PRIMARY KEY (job, at)
 );
-INSERT INTO ticks VALUES('reminder.run',1796018424000000,1796018424001395,1,1796018424001567,1796018424067230,0,0,0);
-INSERT INTO ticks VALUES('reminder.run',1796018425000000,1796018425000669,1,1796018425000857,1796018425015205,0,0,0);
-INSERT INTO ticks VALUES('reminder.run',1796018426000000,1796018426001464,1,1796018426001652,1796018426062582,0,0,0);
-INSERT INTO ticks VALUES('reminder.run',1796018427000000,1796018427000548,1,1796018427000694,1796018427014691,0,0,0);
+INSERT INTO ticks VALUES('reminder.run',1796023088000000,1796023088000777,1,1796023088004036,1796023088073741,0,0,0);
+INSERT INTO ticks VALUES('reminder.run',1796023089000000,1796023089002837,1,1796023089002995,1796023089073749,0,0,0);
+INSERT INTO ticks VALUES('reminder.run',1796023090000000,1796023090001817,1,1796023090001951,1796023090051408,0,0,0);
+INSERT INTO ticks VALUES('reminder.run',1796023091000000,1796023091000868,1,1796023091000985,1796023091013012,0,0,0);
 CREATE TABLE policies (
   version      BIGINT NOT NULL PRIMARY KEY,
   hash         TEXT NOT NULL,
@@ -161,7 +161,7 @@ CREATE TABLE policies (
   rules        TEXT NOT NULL CHECK (json_valid(rules)),
   activated_at TIMESTAMP NOT NULL
 );
-INSERT INTO policies VALUES(1,'89cd0e805a1d0aafeda33217f07e7dd32bf8736e47c4eb902d843b82912b1add',replace('reminders:\n  - {kind: repayment.upcoming, at: [-3d]}\n  - {kind: repayment.due_today, at: 0d}\n  - {kind: repayment.overdue, at: [1d]}\nsend_at: "00:00"\nmax_late: 2d\nschedule:\n  - {job: reminder.run, cron: "@every 1s"}\n','\n',char(10)),'[{"kind":"repayment.upcoming","offset":-3,"since":null},{"kind":"repayment.due_today","offset":0,"since":null},{"kind":"repayment.overdue","offset":1,"since":null}]',1796018423805011);
+INSERT INTO policies VALUES(1,'89cd0e805a1d0aafeda33217f07e7dd32bf8736e47c4eb902d843b82912b1add',replace('reminders:\n  - {kind: repayment.upcoming, at: [-3d]}\n  - {kind: repayment.due_today, at: 0d}\n  - {kind: repayment.overdue, at: [1d]}\nsend_at: "00:00"\nmax_late: 2d\nschedule:\n  - {job: reminder.run, cron: "@every 1s"}\n','\n',char(10)),'[{"kind":"repayment.upcoming","offset":-3,"since":null},{"kind":"repayment.due_today","offset":0,"since":null},{"kind":"repayment.overdue","offset":1,"since":null}]',1796023087519047);
 CREATE TABLE due_reminders (
   loan_id        TEXT NOT NULL REFERENCES loans (id) ON DELETE CASCADE,
   due_date       TEXT NOT NULL,
@@ -172,7 +172,7 @@ CREATE TABLE due_reminders (
   error          TEXT,
   PRIMARY KEY (loan_id, due_date, recipient)
 );
-INSERT INTO due_reminders VALUES('L1','2026-11-30','ada','borrower',1796022000000000,NULL,NULL);
+INSERT INTO due_reminders VALUES('L1','2026-11-30','ada','borrower',1796108400000000,NULL,NULL);
 INSERT INTO due_reminders VALUES('L1','2026-11-30','eve','officer',1796083200000000,NULL,NULL);
 INSERT INTO due_reminders VALUES('L1','2026-12-30','ada','borrower',1798354800000000,NULL,NULL);
 INSERT INTO due_reminders VALUES('L1','2026-12-30','eve','officer',1798588800000000,NULL,NULL);
@@ -195,12 +195,12 @@ CREATE TABLE decisions (
   notification_id TEXT,
   decided_at      TIMESTAMP NOT NULL
 );
-INSERT INTO decisions VALUES(1,'L1','2026-11-30','eve','repayment.due_today',0,'sent','',10000,'EUR',2,'UTC','2026-11-30T06:00:24+00:00',1,NULL,1796018424062569);
-INSERT INTO decisions VALUES(2,'L2','2026-11-29','ada','repayment.overdue',1,'sent','',10000,'EUR',2,'UTC','2026-11-30T06:00:24+00:00',1,'06h2p2j8zshk6tc2xb2808m5ag',1796018424062569);
-INSERT INTO decisions VALUES(3,'L2','2026-11-29','ada','repayment.upcoming',-3,'suppressed','before_start',10000,'EUR',2,'UTC','2026-11-30T06:00:24+00:00',1,NULL,1796018424062569);
-INSERT INTO decisions VALUES(4,'L2','2026-11-29','ada','repayment.due_today',0,'suppressed','before_start',10000,'EUR',2,'UTC','2026-11-30T06:00:24+00:00',1,NULL,1796018424062569);
-INSERT INTO decisions VALUES(5,'L1','2026-11-30','ada','repayment.due_today',0,'sent','',10000,'EUR',2,'UTC','2026-11-30T06:00:24+00:00',1,'06h2p2j8zv6trt7n8axken7jnc',1796018424062569);
-INSERT INTO decisions VALUES(6,'L1','2026-11-30','ada','repayment.upcoming',-3,'suppressed','before_start',10000,'EUR',2,'UTC','2026-11-30T06:00:24+00:00',1,NULL,1796018424062569);
+INSERT INTO decisions VALUES(1,'L1','2026-11-30','eve','repayment.due_today',0,'sent','',10000,'EUR',2,'UTC','2026-11-30T07:18:08+00:00',1,NULL,1796023088048546);
+INSERT INTO decisions VALUES(2,'L2','2026-11-29','ada','repayment.overdue',1,'sent','',10000,'EUR',2,'UTC','2026-11-30T07:18:08+00:00',1,'06h2pmbkp0paa3p9xac5wws4gm',1796023088048546);
+INSERT INTO decisions VALUES(3,'L2','2026-11-29','ada','repayment.upcoming',-3,'suppressed','before_start',10000,'EUR',2,'UTC','2026-11-30T07:18:08+00:00',1,NULL,1796023088048546);
+INSERT INTO decisions VALUES(4,'L2','2026-11-29','ada','repayment.due_today',0,'suppressed','before_start',10000,'EUR',2,'UTC','2026-11-30T07:18:08+00:00',1,NULL,1796023088048546);
+INSERT INTO decisions VALUES(5,'L1','2026-11-30','ada','repayment.due_today',0,'sent','',10000,'EUR',2,'UTC','2026-11-30T07:18:08+00:00',1,'06h2pmbkp242mcanfkj3gw5ckm',1796023088048546);
+INSERT INTO decisions VALUES(6,'L1','2026-11-30','ada','repayment.upcoming',-3,'suppressed','before_start',10000,'EUR',2,'UTC','2026-11-30T07:18:08+00:00',1,NULL,1796023088048546);
 CREATE TABLE summary_items (
   recipient       TEXT NOT NULL,
   loan_id         TEXT NOT NULL,
@@ -244,29 +244,29 @@ CREATE TABLE notifications (
   created_rev BIGINT NOT NULL,
   rev         BIGINT NOT NULL
 );
-INSERT INTO notifications VALUES('06h2p2j8zshk6tc2xb2808m5ag','ada','repayment.overdue','Payment of €100.00 is 1 day overdue','Hello Ada, the payment of €100.00 for Car loan (no. L2) was due on 29 November 2026 and is 1 day overdue.',X'7b226c6f616e5f6964223a224c32222c226475655f64617465223a22323032362d31312d3239222c2264617973223a2d312c22616d6f756e74223a223130302e3030222c2263757272656e6379223a22455552222c22696e7374616c6c6d656e7473223a5b315d7d','/loans/L2',0,1796018424062569,NULL,NULL,1796018424097638,NULL,1,3);
-INSERT INTO notifications VALUES('06h2p2j8zv6trt7n8axken7jnc','ada','repayment.due_today','Payment of €100.00 is due today','Hello Ada, the payment of €100.00 for Home loan (no. L1) is due today, 30 November 2026.',X'7b226c6f616e5f6964223a224c31222c226475655f64617465223a22323032362d31312d3330222c2264617973223a302c22616d6f756e74223a223130302e3030222c2263757272656e6379223a22455552222c22696e7374616c6c6d656e7473223a5b315d7d','/loans/L1',0,1796018424062569,NULL,NULL,NULL,NULL,2,2);
-INSERT INTO notifications VALUES('06h2p2j909ccfzs5y6abqq7j0r','eve','repayment.summary','1 repayment needs attention','Hello Eve, 1 repayment on the loans in your care needs attention.',X'7b22636f756e74223a312c226f766572647565223a302c226c6f616e73223a312c226974656d73223a5b7b226c6f616e5f6964223a224c31222c22626f72726f776572223a22416461222c226b696e64223a2272657061796d656e742e6475655f746f646179222c226475655f64617465223a22323032362d31312d3330222c22616d6f756e74223a223130302e3030222c2263757272656e6379223a22455552227d5d7d',NULL,0,1796018424066820,NULL,NULL,NULL,NULL,1,1);
-INSERT INTO notifications VALUES('06h2p2j95emheqfm3qx9mzzfrw','ada','application.status_changed','Application a1: step 2','Hello Ada, the status of application a1 is now: step 2. Before: step 1. Reason: as planned',X'7b226170706c69636174696f6e5f6964223a226131222c2266726f6d223a22737465702031222c22746f223a22737465702032222c22726561736f6e223a22617320706c616e6e6564222c226f636375727265645f6174223a22323032362d31312d33305430363a30303a32345a227d','/applications/a1',0,1796018424107520,NULL,NULL,NULL,NULL,4,4);
-INSERT INTO notifications VALUES('06h2p2j95ercwgv9hwgnhw93mg','bob','application.status_changed','Žádost a1: step 2','Dobrý den, Bob, stav žádosti a1 je nyní: step 2. Předtím: step 1. Důvod: as planned',X'7b226170706c69636174696f6e5f6964223a226131222c2266726f6d223a22737465702031222c22746f223a22737465702032222c22726561736f6e223a22617320706c616e6e6564222c226f636375727265645f6174223a22323032362d31312d33305430363a30303a32345a227d','/applications/a1',0,1796018424107520,NULL,NULL,NULL,NULL,1,1);
-INSERT INTO notifications VALUES('06h2p2j96czvda30x59pcpktkg','ada','application.status_changed','','',NULL,NULL,0,1796018424115310,NULL,NULL,NULL,1796018424168162,5,10);
-INSERT INTO notifications VALUES('06h2p2j96fjp1bp6xxvw99rt20','bob','application.status_changed','Žádost a1: step 3','Dobrý den, Bob, stav žádosti a1 je nyní: step 3. Předtím: step 2. Důvod: as planned',X'7b226170706c69636174696f6e5f6964223a226131222c2266726f6d223a22737465702032222c22746f223a22737465702033222c22726561736f6e223a22617320706c616e6e6564222c226f636375727265645f6174223a22323032362d31312d33305430363a30303a32345a227d','/applications/a1',0,1796018424115310,NULL,NULL,NULL,NULL,2,2);
-INSERT INTO notifications VALUES('06h2p2j975trcthn10gpzenzzg','ada','application.status_changed','Application a1: step 4','Hello Ada, the status of application a1 is now: step 4. Before: step 3. Reason: as planned',X'7b226170706c69636174696f6e5f6964223a226131222c2266726f6d223a22737465702033222c22746f223a22737465702034222c22726561736f6e223a22617320706c616e6e6564222c226f636375727265645f6174223a22323032362d31312d33305430363a30303a32345a227d','/applications/a1',0,1796018424121959,NULL,1796018424161777,NULL,NULL,6,9);
-INSERT INTO notifications VALUES('06h2p2j9767kdb7q4vaxm4c8cm','bob','application.status_changed','Žádost a1: step 4','Dobrý den, Bob, stav žádosti a1 je nyní: step 4. Předtím: step 3. Důvod: as planned',X'7b226170706c69636174696f6e5f6964223a226131222c2266726f6d223a22737465702033222c22746f223a22737465702034222c22726561736f6e223a22617320706c616e6e6564222c226f636375727265645f6174223a22323032362d31312d33305430363a30303a32345a227d','/applications/a1',0,1796018424121959,NULL,NULL,NULL,NULL,3,3);
-INSERT INTO notifications VALUES('06h2p2j985b6018vh4q0rhvzxw','ada','bank.news','News','Read it.',X'7b226e223a317d',NULL,0,1796018424129292,1796018424154859,NULL,NULL,NULL,7,8);
-INSERT INTO notifications VALUES('06h2p2j9875v1mz7zhzzmjkmb0','bob','bank.news','News','Read it.',X'7b226e223a317d',NULL,0,1796018424129292,NULL,NULL,NULL,NULL,4,4);
+INSERT INTO notifications VALUES('06h2pmbkp0paa3p9xac5wws4gm','ada','repayment.overdue','Payment of €100.00 is 1 day overdue','Hello Ada, the payment of €100.00 for Car loan (no. L2) was due on 29 November 2026 and is 1 day overdue.',X'7b226c6f616e5f6964223a224c32222c226475655f64617465223a22323032362d31312d3239222c2264617973223a2d312c22616d6f756e74223a223130302e3030222c2263757272656e6379223a22455552222c22696e7374616c6c6d656e7473223a5b315d7d','/loans/L2',0,1796023088048546,NULL,NULL,1796023088209202,NULL,1,3);
+INSERT INTO notifications VALUES('06h2pmbkp242mcanfkj3gw5ckm','ada','repayment.due_today','Payment of €100.00 is due today','Hello Ada, the payment of €100.00 for Home loan (no. L1) is due today, 30 November 2026.',X'7b226c6f616e5f6964223a224c31222c226475655f64617465223a22323032362d31312d3330222c2264617973223a302c22616d6f756e74223a223130302e3030222c2263757272656e6379223a22455552222c22696e7374616c6c6d656e7473223a5b315d7d','/loans/L1',0,1796023088048546,NULL,NULL,NULL,NULL,2,2);
+INSERT INTO notifications VALUES('06h2pmbkrpzw6eae2ggve3g7yg','eve','repayment.summary','1 repayment needs attention','Hello Eve, 1 repayment on the loans in your care needs attention.',X'7b22636f756e74223a312c226f766572647565223a302c226c6f616e73223a312c226974656d73223a5b7b226c6f616e5f6964223a224c31222c22626f72726f776572223a22416461222c226b696e64223a2272657061796d656e742e6475655f746f646179222c226475655f64617465223a22323032362d31312d3330222c22616d6f756e74223a223130302e3030222c2263757272656e6379223a22455552227d5d7d',NULL,0,1796023088069395,NULL,NULL,NULL,NULL,1,1);
+INSERT INTO notifications VALUES('06h2pmbmfgt9nerrb3fdzav43w','ada','application.status_changed','Application a1: step 2','Hello Ada, the status of application a1 is now: step 2. Before: step 1. Reason: as planned',X'7b226170706c69636174696f6e5f6964223a226131222c2266726f6d223a22737465702031222c22746f223a22737465702032222c22726561736f6e223a22617320706c616e6e6564222c226f636375727265645f6174223a22323032362d31312d33305430373a31383a30385a227d','/applications/a1',0,1796023088252584,NULL,NULL,NULL,NULL,4,4);
+INSERT INTO notifications VALUES('06h2pmbmfktagky7k8rxxhpfn4','bob','application.status_changed','Žádost a1: step 2','Dobrý den, Bob, stav žádosti a1 je nyní: step 2. Předtím: step 1. Důvod: as planned',X'7b226170706c69636174696f6e5f6964223a226131222c2266726f6d223a22737465702031222c22746f223a22737465702032222c22726561736f6e223a22617320706c616e6e6564222c226f636375727265645f6174223a22323032362d31312d33305430373a31383a30385a227d','/applications/a1',0,1796023088252584,NULL,NULL,NULL,NULL,1,1);
+INSERT INTO notifications VALUES('06h2pmbmk2xwq9kz4ezb47h9xg','ada','application.status_changed','','',NULL,NULL,0,1796023088280143,NULL,NULL,NULL,1796023088558632,5,10);
+INSERT INTO notifications VALUES('06h2pmbmk32j0emmb0w3nywptc','bob','application.status_changed','Žádost a1: step 3','Dobrý den, Bob, stav žádosti a1 je nyní: step 3. Předtím: step 2. Důvod: as planned',X'7b226170706c69636174696f6e5f6964223a226131222c2266726f6d223a22737465702032222c22746f223a22737465702033222c22726561736f6e223a22617320706c616e6e6564222c226f636375727265645f6174223a22323032362d31312d33305430373a31383a30385a227d','/applications/a1',0,1796023088280143,NULL,NULL,NULL,NULL,2,2);
+INSERT INTO notifications VALUES('06h2pmbmqms2kxvdxj3x2p3m54','ada','application.status_changed','Application a1: step 4','Hello Ada, the status of application a1 is now: step 4. Before: step 3. Reason: as planned',X'7b226170706c69636174696f6e5f6964223a226131222c2266726f6d223a22737465702033222c22746f223a22737465702034222c22726561736f6e223a22617320706c616e6e6564222c226f636375727265645f6174223a22323032362d31312d33305430373a31383a30385a227d','/applications/a1',0,1796023088317524,NULL,1796023088530522,NULL,NULL,6,9);
+INSERT INTO notifications VALUES('06h2pmbmqny51w8929v1ta7kzm','bob','application.status_changed','Žádost a1: step 4','Dobrý den, Bob, stav žádosti a1 je nyní: step 4. Předtím: step 3. Důvod: as planned',X'7b226170706c69636174696f6e5f6964223a226131222c2266726f6d223a22737465702033222c22746f223a22737465702034222c22726561736f6e223a22617320706c616e6e6564222c226f636375727265645f6174223a22323032362d31312d33305430373a31383a30385a227d','/applications/a1',0,1796023088317524,NULL,NULL,NULL,NULL,3,3);
+INSERT INTO notifications VALUES('06h2pmbmx2mbjtye0k46dpcd78','ada','bank.news','News','Read it.',X'7b226e223a317d',NULL,0,1796023088360181,1796023088501126,NULL,NULL,NULL,7,8);
+INSERT INTO notifications VALUES('06h2pmbmx33f70cgwzshxafz64','bob','bank.news','News','Read it.',X'7b226e223a317d',NULL,0,1796023088360181,NULL,NULL,NULL,NULL,4,4);
 CREATE TABLE notification_keys (
   key             TEXT NOT NULL PRIMARY KEY,
   notification_id TEXT NOT NULL
 ) WITHOUT ROWID;
-INSERT INTO notification_keys VALUES('status:s1:ada','06h2p2j95emheqfm3qx9mzzfrw');
-INSERT INTO notification_keys VALUES('status:s1:bob','06h2p2j95ercwgv9hwgnhw93mg');
-INSERT INTO notification_keys VALUES('status:s2:ada','06h2p2j96czvda30x59pcpktkg');
-INSERT INTO notification_keys VALUES('status:s2:bob','06h2p2j96fjp1bp6xxvw99rt20');
-INSERT INTO notification_keys VALUES('status:s3:ada','06h2p2j975trcthn10gpzenzzg');
-INSERT INTO notification_keys VALUES('status:s3:bob','06h2p2j9767kdb7q4vaxm4c8cm');
-INSERT INTO notification_keys VALUES('request:n1:ada','06h2p2j985b6018vh4q0rhvzxw');
-INSERT INTO notification_keys VALUES('request:n1:bob','06h2p2j9875v1mz7zhzzmjkmb0');
+INSERT INTO notification_keys VALUES('status:s1:ada','06h2pmbmfgt9nerrb3fdzav43w');
+INSERT INTO notification_keys VALUES('status:s1:bob','06h2pmbmfktagky7k8rxxhpfn4');
+INSERT INTO notification_keys VALUES('status:s2:ada','06h2pmbmk2xwq9kz4ezb47h9xg');
+INSERT INTO notification_keys VALUES('status:s2:bob','06h2pmbmk32j0emmb0w3nywptc');
+INSERT INTO notification_keys VALUES('status:s3:ada','06h2pmbmqms2kxvdxj3x2p3m54');
+INSERT INTO notification_keys VALUES('status:s3:bob','06h2pmbmqny51w8929v1ta7kzm');
+INSERT INTO notification_keys VALUES('request:n1:ada','06h2pmbmx2mbjtye0k46dpcd78');
+INSERT INTO notification_keys VALUES('request:n1:bob','06h2pmbmx33f70cgwzshxafz64');
 CREATE TABLE reminders_sent (
   loan_id         TEXT NOT NULL,
   due_date        TEXT NOT NULL,
@@ -286,7 +286,7 @@ CREATE TABLE imports (
   rejected   BIGINT NOT NULL DEFAULT 0,
   errors     TEXT NOT NULL DEFAULT '[]',
   complete   BOOLEAN NOT NULL DEFAULT FALSE,
-  updated_at TIMESTAMP NOT NULL,
+  updated_at TIMESTAMP NOT NULL, run TEXT,
   PRIMARY KEY (resource, id)
 ) WITHOUT ROWID;
 DELETE FROM sqlite_sequence;
