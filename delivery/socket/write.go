@@ -49,10 +49,14 @@ func (c *Conn) write(frame []byte) bool {
 	return true
 }
 
-// keep has bytes sent when there is room; mu is held and they never change.
+// keep has bytes sent when there is room, behind a pong that waits; mu is held and they never change.
 func (c *Conn) keep(rest []byte) {
 	if c.out == nil {
 		c.out = new(outbound)
+	}
+	if pong := c.out.control; len(pong) > 0 {
+		c.out.queue = append(c.out.queue, pong)
+		c.out.size, c.out.control = c.out.size+len(pong), nil
 	}
 	c.out.queue = append(c.out.queue, rest)
 	c.out.size += len(rest)

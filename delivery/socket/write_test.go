@@ -238,3 +238,27 @@ func TestConnIsSmall(t *testing.T) {
 		t.Errorf("a connection is %d bytes, more than the 128 that doc.go promises", size)
 	}
 }
+
+// Where frames are taken while others are in flight, a pong goes before those that come after it, and a later ping's replaces it as long as it is
+// the last.
+func TestAPongKeepsItsPlace(t *testing.T) {
+	c := &Conn{loop: new(loop), stream: &stream{pumping: true}}
+	c.state.Store(stateOpen)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep([]byte("in flight "))
+	c.say([]byte("pong 1 "), false)
+	c.say([]byte("pong 2 "), false)
+	if !c.write([]byte("message ")) {
+		t.Fatal("a message isn't taken")
+	}
+	c.say([]byte("pong 3 "), false)
+	var sent string
+	for b := c.out.head(); b != nil; b = c.out.head() {
+		sent += string(b)
+		c.out.sent(len(b))
+	}
+	if want := "in flight pong 2 message pong 3 "; sent != want || c.out.size != 0 {
+		t.Errorf("sent %q, of which %d bytes are still counted; want %q", sent, c.out.size, want)
+	}
+}
