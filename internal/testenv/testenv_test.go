@@ -64,6 +64,11 @@ func TestRedisDatabasesAreTheTestsOwn(t *testing.T) {
 					t.Errorf("%s twice", url)
 				}
 				seen[url] = true
+				t.Cleanup(func() { // before it is given back, and may be somebody else's
+					mu.Lock()
+					defer mu.Unlock()
+					delete(seen, url)
+				})
 			})
 		}
 	})
