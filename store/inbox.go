@@ -261,7 +261,7 @@ func (tx *Tx) insert(ctx context.Context, drafts []Draft) ([]Notification, error
 		written[i] = n
 		ib.count(&n, 1)
 		if ib.items == nil {
-			ib.items = written[i : i+1 : i+1]
+			ib.items = written[i : i+1 : i+1] // who changes it copies it first
 		} else {
 			ib.items = append(ib.items, n)
 		}

@@ -211,8 +211,8 @@ func TestAFileIsWrittenWhole(t *testing.T) {
 	})
 }
 
-// A loan whose rows come in two places isn't left with the second half of its schedule, also where the first was settled by an earlier request or
-// came so long ago that its line is forgotten. Another import replaces it.
+// A loan whose rows come in two places isn't left with the second half of its schedule, also where the first was settled by an earlier
+// request. Another import replaces it.
 func TestALoanComesOnceInAnImport(t *testing.T) {
 	databases(t, func(t *testing.T, s *service) {
 		s.loans(4)
